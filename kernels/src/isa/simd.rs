@@ -1,0 +1,89 @@
+//! What a kernel may ask of an instruction set.
+//!
+//! Operations are methods of a zero-sized *token*. A token can only be had from [`crate::isa::Isa`],
+//! which hands it out after it has seen that the processor has the instructions, so holding one is
+//! the proof that its operations may run.
+
+use std::fmt::Debug;
+
+/// A proof that the running processor has one instruction set.
+pub trait Token: Copy + Debug + PartialEq + Send + Sync + 'static {
+    /// The name that [`crate::isa::Isa::name`] prints and `GATEFOLD_ISA` takes.
+    const NAME: &'static str;
+
+    /// Runs `f` with the instruction set enabled. Everything that `f` calls must be
+    /// `#[inline(always)]`: what is not inlined here is compiled without the instruction set.
+    fn vectorize<R>(self, f: impl FnOnce() -> R) -> R;
+}
+
+/// Vectors of `T` under one instruction set.
+///
+/// Every operation gives the same bits on every instruction set: one IEEE rounding each, the default
+/// rounding mode, no estimates. NaN results are NaN everywhere, with no promise on their payload.
+pub trait Simd<T>: Token {
+    /// [`Simd::LANES`] values of `T`.
+    type V: Copy;
+    /// Values in a vector.
+    const LANES: usize;
+    /// Vector registers: what a tile may hold at once.
+    const REGS: usize;
+
+    /// All lanes `x`.
+    fn splat(self, x: T) -> Self::V;
+
+    /// # Safety
+    /// `p` is valid for reads of `LANES` values; no alignment is asked for.
+    unsafe fn load(self, p: *const T) -> Self::V;
+
+    /// The first `n` lanes from memory, +0 in the others.
+    ///
+    /// # Safety
+    /// `p` is valid for reads of `n` values and `n <= LANES`; nothing past them is read.
+    unsafe fn load_n(self, p: *const T, n: usize) -> Self::V;
+
+    /// # Safety
+    /// `p` is valid for writes of `LANES` values; no alignment is asked for.
+    unsafe fn store(self, p: *mut T, v: Self::V);
+
+    /// The first `n` lanes to memory.
+    ///
+    /// # Safety
+    /// `p` is valid for writes of `n` values and `n <= LANES`; nothing past them is written.
+    unsafe fn store_n(self, p: *mut T, v: Self::V, n: usize);
+
+    /// Asks for the cache line of `p` in the first cache level. Any address is allowed.
+    fn prefetch(self, p: *const T);
+
+    /// a * b + c, rounded once.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// c - a * b, rounded once.
+    fn fnma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// a + b.
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a - b.
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a * b.
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a / b, a true division.
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// -a, by the sign bit.
+    fn neg(self, a: Self::V) -> Self::V;
+    /// |a|, by the sign bit.
+    fn abs(self, a: Self::V) -> Self::V;
+    /// |a| with the sign bit of `sign`.
+    fn copysign(self, a: Self::V, sign: Self::V) -> Self::V;
+    /// Per lane: `yes` where a < b, else `no`. A comparison with NaN is false.
+    fn select_lt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+    /// a * 2^n, where `t` is the integral value n plus 1.5 * 2^MANTISSA_BITS, so that the low bits of
+    /// `t` hold n: the bits of `t`, shifted left by MANTISSA_BITS, are added as an integer to those of `a`.
+    /// Right where `a` and the result are normal numbers; any other case gives some value, never a trap.
+    fn ldexp(self, a: Self::V, t: Self::V) -> Self::V;
+}
+
+/// An operation over vectors of `T`: a struct whose named fields are the argument list.
+pub trait Op<T> {
+    /// What it returns.
+    type Out;
+    /// The body; `#[inline(always)]` in every implementation.
+    fn run<S: Simd<T>>(self, s: S) -> Self::Out;
+}
