@@ -67,6 +67,12 @@ impl<'a, T> MatRef<'a, T> {
         Ok(MatRef { ptr: data.as_ptr(), rows, cols, strides, life: PhantomData })
     }
 
+    /// # Safety
+    /// `ptr` reaches the elements of this matrix for reads, and nobody writes them for `'a`.
+    pub(crate) unsafe fn from_raw(ptr: *const T, rows: usize, cols: usize, row_stride: usize) -> Self {
+        MatRef { ptr, rows, cols, strides: [row_stride, 1], life: PhantomData }
+    }
+
     /// Rows one after the other without a gap.
     ///
     /// # Errors

@@ -117,6 +117,20 @@ impl<'a, T> SeqRef<'a, T> {
         inside.then(|| unsafe { std::slice::from_raw_parts(self.ptr.wrapping_add(offset), self.shape.channels) })
     }
 
+    /// The same rows in the same order, in as few timesteps as the strides allow.
+    pub fn folded(self) -> Self {
+        SeqRef { shape: self.shape.folded(), ..self }
+    }
+
+    /// The timesteps as matrices, `[N, C]` each.
+    pub fn matrices(self) -> impl Iterator<Item = MatRef<'a, T>> {
+        let SeqShape { time, batch, channels, time_stride, batch_stride } = self.shape;
+        // SAFETY: the rows of a step lie inside the slice that the view was checked against.
+        (0..time).map(move |t| unsafe {
+            MatRef::from_raw(self.ptr.wrapping_add(t.wrapping_mul(time_stride)), batch, channels, batch_stride)
+        })
+    }
+
     /// Pointers to the rows (t, n), t outermost, starting over at the first after the last.
     #[inline(always)]
     pub(crate) fn row_pointers(&self) -> RowPointers<T> {
