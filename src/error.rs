@@ -1,6 +1,7 @@
 //! The one error type.
 
 use gatefold_kernels::isa::UnknownIsa;
+use gatefold_kernels::shape::ShapeError;
 use std::fmt;
 
 /// What is wrong with an argument. Nothing was changed when a function returns one.
@@ -100,6 +101,12 @@ impl std::error::Error for Error {
 impl From<UnknownIsa> for Error {
     fn from(unknown: UnknownIsa) -> Error {
         Error::Isa(unknown)
+    }
+}
+
+impl From<ShapeError> for Error {
+    fn from(ShapeError { argument, expected, found }: ShapeError) -> Error {
+        Error::Shape { argument, expected, found }
     }
 }
 

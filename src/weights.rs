@@ -209,7 +209,7 @@ impl Sizes {
 }
 
 /// Checks that an array has as many values as it must.
-fn expect<T>(argument: &'static str, expected: usize, values: &[T]) -> Result<()> {
+pub(crate) fn expect<T>(argument: &'static str, expected: usize, values: &[T]) -> Result<()> {
     let found = values.len();
     if found == expected {
         Ok(())

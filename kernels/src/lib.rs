@@ -1,6 +1,23 @@
-//! SIMD micro-kernels of gatefold.
+//! SIMD micro-kernels of gatefold: a packed GEMM whose epilogue is a recurrent cell.
+//!
+//! Single-threaded, without dependencies, and where nearly all of gatefold's `unsafe` stands. The public functions are
+//! safe: they compare the sizes of all that they are given before anything is computed, and allocate nothing.
+//! The library `gatefold` is the comfortable way in; this crate is for who wants the kernels alone.
 
 pub mod block;
+pub mod buf;
+pub mod cell;
+mod epilogue;
+pub mod gemm;
 pub mod isa;
+pub mod mat;
 pub mod math;
+pub mod pack;
+pub mod pointwise;
 pub mod real;
+pub mod seq;
+pub mod shape;
+pub mod step;
+mod tile;
+
+pub use epilogue::StepState;

@@ -1,11 +1,47 @@
 //! The element types.
 
+use crate::gemm::{self, Gemm};
 use crate::isa::Dispatch;
 use crate::math::Elementary;
+use crate::pointwise::{self, Pointwise};
+use crate::shape::ShapeError;
+use crate::step::{self, Step};
 use std::fmt::Debug;
 
+/// The kernels for one element type. Not generic over it, so that all SIMD code is generated in this crate.
+pub trait Kernels: Sized {
+    /// [`Gemm::run`].
+    #[doc(hidden)]
+    fn gemm(args: Gemm<'_, Self>) -> Result<(), ShapeError>;
+    /// [`Step::run`].
+    #[doc(hidden)]
+    fn step(args: Step<'_, '_, Self>) -> Result<(), ShapeError>;
+    /// [`Pointwise::run`].
+    #[doc(hidden)]
+    fn pointwise(args: Pointwise<'_, '_, Self>) -> Result<(), ShapeError>;
+}
+
+/// Implements [`Kernels`] by the generic bodies.
+macro_rules! kernels {
+    ($($t:ty)+) => {$(
+        impl Kernels for $t {
+            fn gemm(args: Gemm<'_, Self>) -> Result<(), ShapeError> {
+                gemm::gemm(args)
+            }
+            fn step(args: Step<'_, '_, Self>) -> Result<(), ShapeError> {
+                step::step(args)
+            }
+            fn pointwise(args: Pointwise<'_, '_, Self>) -> Result<(), ShapeError> {
+                pointwise::pointwise(args)
+            }
+        }
+    )+};
+}
+
+kernels! { f32 f64 }
+
 /// `f32` or `f64`.
-pub trait Real: Elementary + Dispatch + Copy + Debug + Default + PartialEq + PartialOrd + Send + Sync + 'static {
+pub trait Real: Kernels + Elementary + Dispatch + Copy + Debug + Default + PartialEq + PartialOrd + Send + Sync + 'static {
     /// `"f32"` or `"f64"`.
     const NAME: &'static str;
     /// Positive zero.

@@ -87,3 +87,56 @@ pub trait Op<T> {
     /// The body; `#[inline(always)]` in every implementation.
     fn run<S: Simd<T>>(self, s: S) -> Self::Out;
 }
+
+/// Declares a token: `Avx2 "avx2" by is_x86_feature_detected: "avx2" "fma"`. Its detection and its
+/// trampoline, with the only `#[target_feature]` of that instruction set, read one list of features.
+#[allow(
+    unused_macros,
+    reason = "an architecture of which only the portable code is known has no such token"
+)]
+macro_rules! token {
+    ($(#[$doc:meta])* $token:ident $name:literal by $detected:ident: $($feature:tt)+) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub struct $token(());
+
+        impl $token {
+            /// The proof, if the running processor has every feature.
+            pub(super) fn detect() -> Option<Self> {
+                ($(std::arch::$detected!($feature))&&+).then_some(Self(()))
+            }
+        }
+
+        impl Token for $token {
+            const NAME: &'static str = $name;
+
+            #[inline(always)]
+            fn vectorize<R>(self, f: impl FnOnce() -> R) -> R {
+                #[target_feature($(enable = $feature),+)]
+                fn go<R>(f: impl FnOnce() -> R) -> R {
+                    f()
+                }
+                // SAFETY: `self` came from `detect`, which found each feature of `go`.
+                unsafe { go(f) }
+            }
+        }
+    };
+}
+
+/// Writes the operations from vectors to a vector, one expression of intrinsics each.
+#[allow(
+    unused_macros,
+    reason = "an architecture of which only the portable code is known has no intrinsics"
+)]
+macro_rules! lanewise {
+    ($($op:ident($($arg:ident),+) = $intrinsics:expr;)+) => {$(
+        #[inline(always)]
+        fn $op(self, $($arg: Self::V),+) -> Self::V {
+            // SAFETY: arithmetic on values; the token proves that the processor has the instructions.
+            unsafe { $intrinsics }
+        }
+    )+};
+}
+
+#[allow(unused_imports, reason = "as above")]
+pub(super) use {lanewise, token};

@@ -1,0 +1,131 @@
+//! The cells: what a step does with its finished products.
+//!
+//! A step of a layer is one [`Stage`] or two. Each stage continues the chains that the input product began with one
+//! recurrent product, and turns the accumulators into state. A stage knows nothing of memory, threads, instruction
+//! sets or weight formats. A new cell is a file under `cell/` and its stages' lines in the list below.
+
+mod gru;
+mod lstm;
+mod simple;
+
+pub use gru::{GruAfter, GruCandidate, GruGates};
+pub use lstm::Lstm;
+pub use simple::{Relu, Simple, Tanh};
+
+use crate::block::Block;
+use crate::isa::Simd;
+use crate::real::Real;
+use std::fmt::Debug;
+
+/// One recurrent product and the arithmetic that follows it.
+pub trait Stage: Copy + Debug + Send + Sync + 'static {
+    /// Gates of the input product, each starting from its bias in the input panel's head.
+    type Input<V: Copy>: Block<V>;
+    /// Gates of the recurrent product. The first ones continue the input's chains, as many as `Input` has that are
+    /// not in `Late`; the others start from a bias in the recurrent panel's head.
+    type Recurrent<V: Copy>: Block<V>;
+    /// The last gates of `Input`, which no recurrent gate continues.
+    type Late<V: Copy>: Block<V>;
+    /// State that is read at this unit, before the step.
+    type Prev<V: Copy>: Block<V>;
+    /// State that is written at this unit; the first is what the layer outputs.
+    type Next<V: Copy>: Block<V>;
+
+    /// The equations.
+    fn finish<T: Real, S: Simd<T>>(
+        self,
+        s: S,
+        recurrent: Self::Recurrent<S::V>,
+        late: Self::Late<S::V>,
+        prev: Self::Prev<S::V>,
+    ) -> Self::Next<S::V>;
+}
+
+/// Magnitudes below [`Real::FLUSH`] become +0.
+#[inline(always)]
+fn flush<T: Real, S: Simd<T>>(s: S, state: S::V) -> S::V {
+    s.select_lt(s.abs(state), s.splat(T::FLUSH), s.splat(T::ZERO), state)
+}
+
+/// How many vectors of each sort a stage has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StageShape {
+    /// Gates of the input product.
+    pub input: usize,
+    /// Gates of the recurrent product.
+    pub recurrent: usize,
+    /// Gates of the input product that the recurrent product does not continue.
+    pub late: usize,
+    /// State planes read.
+    pub prev: usize,
+    /// State planes written.
+    pub next: usize,
+}
+
+impl StageShape {
+    const fn of<C: Stage>() -> Self {
+        StageShape {
+            input: <C::Input<()> as Block<()>>::N,
+            recurrent: <C::Recurrent<()> as Block<()>>::N,
+            late: <C::Late<()> as Block<()>>::N,
+            prev: <C::Prev<()> as Block<()>>::N,
+            next: <C::Next<()> as Block<()>>::N,
+        }
+    }
+
+    /// Gates of both products that are one chain.
+    pub const fn chained(self) -> usize {
+        self.input - self.late
+    }
+
+    /// Biases that the recurrent panel holds in its heads.
+    pub const fn own_biases(self) -> usize {
+        self.recurrent - self.chained()
+    }
+}
+
+/// Something done with a stage whose type is known.
+pub(crate) trait StageVisitor {
+    type Out;
+    fn visit<C: Stage>(self, stage: C) -> Self::Out;
+}
+
+/// Declares [`StageKind`] from one line per stage; dispatch, tests and benches all read this list.
+macro_rules! stages {
+    ($($(#[doc = $doc:literal])+ $name:ident = $type:ty { $value:expr })+) => {
+        /// A stage as a value.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum StageKind { $($(#[doc = $doc])+ $name,)+ }
+
+        impl StageKind {
+            /// Every stage there is.
+            pub const ALL: &'static [StageKind] = &[$(StageKind::$name),+];
+
+            /// How many vectors of each sort it has.
+            pub const fn shape(self) -> StageShape {
+                match self { $(StageKind::$name => StageShape::of::<$type>(),)+ }
+            }
+
+            /// Calls `visitor` with the stage of this kind.
+            #[inline(always)]
+            pub(crate) fn visit<V: StageVisitor>(self, visitor: V) -> V::Out {
+                match self { $(StageKind::$name => visitor.visit::<$type>($value),)+ }
+            }
+        }
+    };
+}
+
+stages! {
+    /// SimpleRNN with tanh.
+    SimpleTanh = Simple<Tanh> { Simple(Tanh) }
+    /// SimpleRNN with ReLU.
+    SimpleRelu = Simple<Relu> { Simple(Relu) }
+    /// LSTM.
+    Lstm = Lstm { Lstm }
+    /// GRU whose reset gate is applied after the recurrent product.
+    GruAfter = GruAfter { GruAfter }
+    /// GRU whose reset gate is applied before the recurrent product, first stage: both gates.
+    GruGates = GruGates { GruGates }
+    /// The same, second stage: candidate and state.
+    GruCandidate = GruCandidate { GruCandidate }
+}

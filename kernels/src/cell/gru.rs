@@ -1,0 +1,69 @@
+//! GRU, gates in the order r, z, n; h' = z h + (1 - z) n with r = σ(a_r), z = σ(a_z).
+//!
+//! Reset after the product (Keras' default, PyTorch, cuDNN): n = tanh(W_n x + b_wn + r (R_n h + b_rn)).
+//! Reset before it (Keras' option, ONNX' default): n = tanh(W_n x + b_wn + R_n (r h) + b_rn), which needs
+//! r h of all units before the product of any, hence two stages.
+
+use super::{Stage, flush};
+use crate::isa::Simd;
+use crate::math::{sigmoid, tanh};
+use crate::real::Real;
+
+/// z h + (1 - z) n: exactly h where z is 1, exactly n where it is 0.
+#[inline(always)]
+fn update<T: Real, S: Simd<T>>(s: S, z: S::V, h: S::V, n: S::V) -> S::V {
+    let take = s.mul(s.sub(s.splat(T::ONE), z), n);
+    flush(s, s.fma(z, h, take))
+}
+
+/// Reset after the recurrent product. The input's n stays apart (late), the recurrent n starts from its own bias.
+#[derive(Clone, Copy, Debug)]
+pub struct GruAfter;
+
+impl Stage for GruAfter {
+    type Input<V: Copy> = [V; 3];
+    type Recurrent<V: Copy> = [V; 3];
+    type Late<V: Copy> = [V; 1];
+    type Prev<V: Copy> = [V; 1];
+    type Next<V: Copy> = [V; 1];
+
+    #[inline(always)]
+    fn finish<T: Real, S: Simd<T>>(self, s: S, [r, z, rn]: [S::V; 3], [xn]: [S::V; 1], [h]: [S::V; 1]) -> [S::V; 1] {
+        let n = tanh(s, s.fma(sigmoid(s, r), rn, xn));
+        [update(s, sigmoid(s, z), h, n)]
+    }
+}
+
+/// Reset before the recurrent product, first stage. Reads h; writes r h, z.
+#[derive(Clone, Copy, Debug)]
+pub struct GruGates;
+
+impl Stage for GruGates {
+    type Input<V: Copy> = [V; 2];
+    type Recurrent<V: Copy> = [V; 2];
+    type Late<V: Copy> = [V; 0];
+    type Prev<V: Copy> = [V; 1];
+    type Next<V: Copy> = [V; 2];
+
+    #[inline(always)]
+    fn finish<T: Real, S: Simd<T>>(self, s: S, [r, z]: [S::V; 2], _: [S::V; 0], [h]: [S::V; 1]) -> [S::V; 2] {
+        [flush(s, s.mul(sigmoid(s, r), h)), sigmoid(s, z)]
+    }
+}
+
+/// Second stage, its product over r h. Reads h, z; writes h'.
+#[derive(Clone, Copy, Debug)]
+pub struct GruCandidate;
+
+impl Stage for GruCandidate {
+    type Input<V: Copy> = [V; 1];
+    type Recurrent<V: Copy> = [V; 1];
+    type Late<V: Copy> = [V; 0];
+    type Prev<V: Copy> = [V; 2];
+    type Next<V: Copy> = [V; 1];
+
+    #[inline(always)]
+    fn finish<T: Real, S: Simd<T>>(self, s: S, [n]: [S::V; 1], _: [S::V; 0], [h, z]: [S::V; 2]) -> [S::V; 1] {
+        [update(s, z, h, tanh(s, n))]
+    }
+}

@@ -1,0 +1,170 @@
+//! The epilogue that is a cell: finished chains in, new state out.
+
+use crate::block::Block;
+use crate::cell::Stage;
+use crate::gemm::{GateStrides, load_up_to, store_up_to};
+use crate::isa::{Dispatch, Isa, Simd};
+use crate::mat::{MatMut, MatRef};
+use crate::pack::GateOrder;
+use crate::real::Real;
+use crate::shape::ShapeError;
+use crate::tile::{At, Epilogue};
+
+/// Most state planes that a stage reads or writes.
+const MAX_PLANES: usize = 2;
+
+/// What a stage reads and writes beside its recurrent product: N rows each.
+#[derive(Debug)]
+pub struct StepState<'a, 'b, T> {
+    /// The stage's gates of the input product.
+    pub input: MatRef<'a, T>,
+    /// How `input` stands.
+    pub order: GateOrder,
+    /// State before the step, in the order the stage lists; `[N, H padded]`, see [`padded`](crate::buf::padded).
+    pub prev: &'a [MatRef<'a, T>],
+    /// State after the step, in the order the stage lists; `[N, H padded]`.
+    pub next: &'a mut [MatMut<'b, T>],
+    /// A second place for the first of `next`, `[N, H]`: the layer's output.
+    pub y: Option<MatMut<'a, T>>,
+}
+
+/// The stage with pointers to all that it reads and writes.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish<T, C> {
+    stage: C,
+    input: Plane<T>,
+    gates: GateStrides,
+    prev: [Plane<T>; MAX_PLANES],
+    next: [Plane<T>; MAX_PLANES],
+    y: Option<Plane<T>>,
+}
+
+/// Rows at a stride. What is only read is never written through it.
+#[derive(Clone, Copy)]
+struct Plane<T> {
+    ptr: *mut T,
+    stride: usize,
+}
+
+impl<T> Plane<T> {
+    const NONE: Self = Plane { ptr: std::ptr::null_mut(), stride: 0 };
+
+    fn read(m: &MatRef<'_, T>) -> Self {
+        Plane { ptr: m.as_ptr().cast_mut(), stride: m.row_stride() }
+    }
+
+    fn write(m: &mut MatMut<'_, T>) -> Self {
+        Plane { ptr: m.as_mut_ptr(), stride: m.row_stride() }
+    }
+
+    #[inline(always)]
+    fn at(self, row: usize, unit: usize) -> *mut T {
+        self.ptr.wrapping_add(row * self.stride + unit)
+    }
+}
+
+impl<T: Real, C: Stage> Finish<T, C> {
+    /// Checks `state` for `rows` rows of `units` units and borrows it.
+    ///
+    /// # Safety
+    /// The result is used while the borrows in `state` last, for these rows and units under `isa` only, and with no
+    /// block at the same time as itself.
+    pub(crate) unsafe fn new(
+        stage: C,
+        isa: Isa,
+        rows: usize,
+        units: usize,
+        state: &mut StepState<'_, '_, T>,
+    ) -> Result<Self, ShapeError> {
+        let lanes = <T as Dispatch>::lanes(isa);
+        let padded = units.next_multiple_of(lanes);
+        let inputs = <C::Input<()> as Block<()>>::N;
+        let input_cols = match state.order {
+            GateOrder::Panel => inputs * padded,
+            GateOrder::Major => inputs * units,
+        };
+        ShapeError::same("input rows", rows, state.input.rows())?;
+        ShapeError::same("input columns", input_cols, state.input.cols())?;
+        ShapeError::same("input column stride", 1, state.input.col_stride())?;
+        ShapeError::same("prev", <C::Prev<()> as Block<()>>::N, state.prev.len())?;
+        ShapeError::same("next", <C::Next<()> as Block<()>>::N, state.next.len())?;
+        let (mut prev, mut next) = ([Plane::NONE; MAX_PLANES], [Plane::NONE; MAX_PLANES]);
+        for (plane, m) in prev.iter_mut().zip(state.prev) {
+            ShapeError::same("prev rows", rows, m.rows())?;
+            ShapeError::at_least("prev columns", padded, m.cols())?;
+            ShapeError::same("prev column stride", 1, m.col_stride())?;
+            *plane = Plane::read(m);
+        }
+        for (plane, m) in next.iter_mut().zip(&mut *state.next) {
+            ShapeError::same("next rows", rows, m.rows())?;
+            ShapeError::at_least("next columns", padded, m.cols())?;
+            *plane = Plane::write(m);
+        }
+        if let Some(y) = &state.y {
+            ShapeError::same("y rows", rows, y.rows())?;
+            ShapeError::same("y columns", units, y.cols())?;
+        }
+        let gates = GateStrides::of(state.order, inputs, units, lanes);
+        Ok(Finish { stage, input: Plane::read(&state.input), gates, prev, next, y: state.y.as_mut().map(Plane::write) })
+    }
+
+    /// Gates `from..` of the input product.
+    ///
+    /// # Safety
+    /// `at` is a row and block that this was made for.
+    #[inline(always)]
+    unsafe fn input_gates<S: Simd<T>, B: Block<S::V>>(&self, s: S, at: At<T>, from: usize, count: usize, to: &mut B) {
+        for g in 0..count {
+            let p = self.input.at(at.row, self.gates.offset(at.block, from + g));
+            // SAFETY: the input product has this row, block and gate.
+            to[g] = unsafe { load_up_to(s, p, at.lanes) };
+        }
+    }
+}
+
+/// Gates of the input product that the recurrent one continues.
+const fn chained<C: Stage>() -> usize {
+    <C::Input<()> as Block<()>>::N - <C::Late<()> as Block<()>>::N
+}
+
+// SAFETY: of every plane only the row's units of the block are touched; planes that are written are padded to whole
+// vectors, y is stored by lanes.
+unsafe impl<T: Real, C: Stage> Epilogue<T> for Finish<T, C> {
+    type Acc<V: Copy> = C::Recurrent<V>;
+
+    #[inline(always)]
+    unsafe fn start<S: Simd<T>>(&self, s: S, at: At<T>) -> C::Recurrent<S::V> {
+        let mut acc = <C::Recurrent<S::V> as Block<S::V>>::fill(s.splat(T::ZERO));
+        let own = chained::<C>();
+        // SAFETY: the caller's promise; the recurrent panel has a head for every gate past the chained ones.
+        unsafe {
+            self.input_gates(s, at, 0, own, &mut acc);
+            for g in own..<C::Recurrent<S::V> as Block<S::V>>::N {
+                acc[g] = s.load(at.heads.add((g - own) * S::LANES));
+            }
+        }
+        acc
+    }
+
+    #[inline(always)]
+    unsafe fn finish<S: Simd<T>>(&self, s: S, at: At<T>, acc: C::Recurrent<S::V>) {
+        let zero = s.splat(T::ZERO);
+        let mut late = <C::Late<S::V> as Block<S::V>>::fill(zero);
+        let mut prev = <C::Prev<S::V> as Block<S::V>>::fill(zero);
+        let unit = at.block * S::LANES;
+        // SAFETY: the caller's promise; planes are padded to whole vectors, y has `lanes` units at this block.
+        unsafe {
+            self.input_gates(s, at, chained::<C>(), <C::Late<S::V> as Block<S::V>>::N, &mut late);
+            for i in 0..<C::Prev<S::V> as Block<S::V>>::N {
+                prev[i] = s.load(self.prev[i].at(at.row, unit));
+            }
+            let next = self.stage.finish(s, acc, late, prev);
+            for i in 0..<C::Next<S::V> as Block<S::V>>::N {
+                s.store(self.next[i].at(at.row, unit), next[i]);
+            }
+            if let Some(y) = self.y {
+                store_up_to(s, y.at(at.row, unit), next[0], at.lanes);
+            }
+        }
+    }
+}

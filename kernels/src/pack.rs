@@ -1,0 +1,167 @@
+//! Gate-interleaved weight panels.
+//!
+//! A panel holds one product's weights in the order in which the micro-kernel reads them. Hidden units are cut into
+//! blocks of LANES; per block stand, one after the other, vectors of LANES values:
+//!
+//! ```text
+//! [head 0] ... [head n-1]  [k=0: gate 0] ... [k=0: gate G-1]  [k=1: gate 0] ...  [k=K-1: gate G-1]
+//! ```
+//!
+//! Heads are what a unit has once: biases of gates that start a chain, then per-unit vectors such as peepholes.
+//! Units past the last are zero, so that a tail block is computed like any other and stored with a lane mask.
+
+use crate::buf::Buf;
+use crate::isa::Isa;
+use crate::mat::MatRef;
+use crate::real::Real;
+use crate::shape::ShapeError;
+
+/// The sizes of a panel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PanelShape {
+    /// Vectors a block has before its weights.
+    pub heads: usize,
+    /// Gates, G.
+    pub gates: usize,
+    /// Length of the product's chain, K.
+    pub k: usize,
+    /// Hidden units, H.
+    pub units: usize,
+}
+
+/// Packed weights of one product for the vectors of one instruction set.
+#[derive(Clone, Debug)]
+pub struct Panel<T> {
+    data: Buf<T>,
+    shape: PanelShape,
+    lanes: usize,
+}
+
+impl<T: Real> Panel<T> {
+    /// A panel of zeros, to be filled by [`Panel::pack`].
+    ///
+    /// # Errors
+    /// It does not fit in memory.
+    pub fn new(isa: Isa, shape: PanelShape) -> Result<Self, ShapeError> {
+        let lanes = T::lanes(isa);
+        let vectors = shape.gates.checked_mul(shape.k).and_then(|n| n.checked_add(shape.heads));
+        let len = vectors.and_then(|n| n.checked_mul(shape.units.checked_next_multiple_of(lanes)?));
+        let data = Buf::filled(len.unwrap_or(usize::MAX), T::ZERO)?;
+        Ok(Panel { data, shape, lanes })
+    }
+
+    /// Fills the panel, in place: `heads` each `[H]`, `weights` `[G*H, K]`, rows gate-major, any strides.
+    ///
+    /// # Errors
+    /// `"heads"`, `"head"`, `"weight rows"` or `"weight columns"` does not fit the panel.
+    pub fn pack(&mut self, heads: &[&[T]], weights: MatRef<'_, T>) -> Result<(), ShapeError> {
+        let PanelShape { gates, k, units, .. } = self.shape;
+        ShapeError::same("heads", self.shape.heads, heads.len())?;
+        for head in heads {
+            ShapeError::same("head", units, head.len())?;
+        }
+        ShapeError::same("weight rows", gates * units, weights.rows())?;
+        ShapeError::same("weight columns", k, weights.cols())?;
+        let (lanes, block_len) = (self.lanes, self.block_len());
+        for (block, data) in self.data.chunks_exact_mut(block_len.max(1)).enumerate() {
+            let first = block * lanes;
+            let live = lanes.min(units - first);
+            let (head_part, weight_part) = data.split_at_mut(heads.len() * lanes);
+            for (to, head) in head_part.chunks_exact_mut(lanes).zip(heads) {
+                to[..live].copy_from_slice(&head[first..first + live]);
+            }
+            for (i, to) in weight_part.chunks_exact_mut(lanes).enumerate() {
+                let (column, row) = (i / gates, i % gates * units + first);
+                for (lane, value) in to[..live].iter_mut().enumerate() {
+                    *value = weights.get(row + lane, column).copied().unwrap_or(T::ZERO);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T> Panel<T> {
+    /// The sizes.
+    #[inline(always)]
+    pub fn shape(&self) -> PanelShape {
+        self.shape
+    }
+
+    /// Values of the vectors it was packed for.
+    #[inline(always)]
+    pub fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    /// Blocks of LANES units.
+    #[inline(always)]
+    pub fn blocks(&self) -> usize {
+        self.shape.units.div_ceil(self.lanes)
+    }
+
+    /// Values of a block.
+    #[inline(always)]
+    pub(crate) fn block_len(&self) -> usize {
+        (self.shape.heads + self.shape.gates * self.shape.k) * self.lanes
+    }
+
+    /// The packed values, [`Panel::blocks`] times [`Panel::block_len`].
+    #[inline(always)]
+    pub(crate) fn data(&self) -> &[T] {
+        &self.data
+    }
+
+    /// Columns of a product by this panel that is stored in [`GateOrder::Panel`]: G values for every unit, padded.
+    pub fn product_cols(&self) -> usize {
+        self.blocks() * self.shape.gates * self.lanes
+    }
+
+    /// Bytes of the packed weights.
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.data())
+    }
+}
+
+/// How the gates of a row stand in a product that was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateOrder {
+    /// `[blocks, G, LANES]`: as in a panel, padded; a row is [`Panel::product_cols`] long.
+    Panel,
+    /// `[G, H]`: gate after gate, a row is G*H long.
+    Major,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interleaves_gates_and_pads_with_zeros() {
+        let isa = Isa::named("portable").unwrap();
+        let shape = PanelShape { heads: 1, gates: 2, k: 2, units: 5 };
+        let mut panel = Panel::<f32>::new(isa, shape).unwrap();
+        let head: Vec<f32> = (1..=5).map(|i| i as f32).collect();
+        // Weight of gate g, unit u, column k: 100 g + 10 u + k + 100.
+        let weights: Vec<f32> = (0..2).flat_map(|g| (0..5).flat_map(move |u| (0..2).map(move |k| (100 + 100 * g + 10 * u + k) as f32))).collect();
+        panel.pack(&[&head], MatRef::dense(&weights, 10, 2).unwrap()).unwrap();
+        assert_eq!((panel.lanes(), panel.blocks(), panel.block_len(), panel.product_cols()), (4, 2, 20, 16));
+        #[rustfmt::skip]
+        assert_eq!(panel.data(), [
+            1., 2., 3., 4., 100., 110., 120., 130., 200., 210., 220., 230., 101., 111., 121., 131., 201., 211., 221., 231.,
+            5., 0., 0., 0., 140., 0., 0., 0., 240., 0., 0., 0., 141., 0., 0., 0., 241., 0., 0., 0.,
+        ]);
+    }
+
+    #[test]
+    fn refuses_wrong_sizes() {
+        let isa = Isa::named("portable").unwrap();
+        let mut panel = Panel::<f64>::new(isa, PanelShape { heads: 1, gates: 1, k: 3, units: 2 }).unwrap();
+        let data = vec![0.0; 6];
+        let weights = MatRef::dense(&data, 2, 3).unwrap();
+        assert_eq!(panel.pack(&[], weights).unwrap_err().argument, "heads");
+        assert_eq!(panel.pack(&[&[0.0]], weights).unwrap_err().argument, "head");
+        assert_eq!(panel.pack(&[&[0.0; 2]], weights.transposed()).unwrap_err().argument, "weight rows");
+        assert!(Panel::<f32>::new(isa, PanelShape { heads: 0, gates: 4, k: usize::MAX / 8, units: 9 }).is_err());
+    }
+}

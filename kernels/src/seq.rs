@@ -1,0 +1,291 @@
+//! Strided views of sequences, `[T, N, C]`: time, batch, channels.
+
+use crate::mat::{MatMut, MatRef, distinct, span};
+use crate::shape::ShapeError;
+use std::marker::PhantomData;
+
+/// Sizes and strides of a sequence; the channels of a step stand side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeqShape {
+    /// Timesteps, T.
+    pub time: usize,
+    /// Batch rows, N.
+    pub batch: usize,
+    /// Channels, C.
+    pub channels: usize,
+    /// Values from one timestep to the next.
+    pub time_stride: usize,
+    /// Values from one batch row to the next.
+    pub batch_stride: usize,
+}
+
+impl SeqShape {
+    /// Dense `[T, N, C]`. Strides that overflow become `usize::MAX`, which no slice satisfies.
+    pub fn time_major(time: usize, batch: usize, channels: usize) -> Self {
+        SeqShape { time, batch, channels, time_stride: batch.saturating_mul(channels), batch_stride: channels }
+    }
+
+    /// Dense `[N, T, C]`.
+    pub fn batch_major(batch: usize, time: usize, channels: usize) -> Self {
+        SeqShape { time, batch, channels, time_stride: channels, batch_stride: time.saturating_mul(channels) }
+    }
+
+    fn extents(&self) -> [usize; 3] {
+        [self.time, self.batch, self.channels]
+    }
+
+    fn strides(&self) -> [usize; 3] {
+        [self.time_stride, self.batch_stride, 1]
+    }
+
+    /// As few timesteps as the strides allow, each with more rows: the order of the rows (t, n) stays.
+    fn folded(self) -> Self {
+        let rows = self.time.saturating_mul(self.batch);
+        let once = |batch_stride| SeqShape { time: rows.min(1), batch: rows, batch_stride, ..self };
+        if self.batch == 1 {
+            once(self.time_stride)
+        } else if self.time_stride == self.batch.saturating_mul(self.batch_stride) {
+            once(self.batch_stride)
+        } else {
+            self
+        }
+    }
+}
+
+/// A sequence that is read.
+#[derive(Debug)]
+pub struct SeqRef<'a, T> {
+    ptr: *const T,
+    shape: SeqShape,
+    life: PhantomData<&'a [T]>,
+}
+
+// SAFETY: a SeqRef is a shared borrow of a slice of T.
+unsafe impl<T: Sync> Send for SeqRef<'_, T> {}
+// SAFETY: a SeqRef is a shared borrow of a slice of T.
+unsafe impl<T: Sync> Sync for SeqRef<'_, T> {}
+
+impl<T> Clone for SeqRef<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for SeqRef<'_, T> {}
+
+impl<'a, T> SeqRef<'a, T> {
+    /// A view of `data` with these sizes and strides.
+    ///
+    /// # Errors
+    /// `argument: "sequence"` if `data` is too short.
+    pub fn new(data: &'a [T], shape: SeqShape) -> Result<Self, ShapeError> {
+        ShapeError::at_least("sequence", span(shape.extents(), shape.strides()), data.len())?;
+        Ok(SeqRef { ptr: data.as_ptr(), shape, life: PhantomData })
+    }
+
+    /// Sizes and strides.
+    #[inline(always)]
+    pub fn shape(&self) -> SeqShape {
+        self.shape
+    }
+
+    /// The timesteps `from..from + time`.
+    ///
+    /// # Errors
+    /// `argument: "timesteps"` if there are fewer.
+    pub fn steps(self, from: usize, time: usize) -> Result<Self, ShapeError> {
+        ShapeError::at_least("timesteps", from.saturating_add(time), self.shape.time)?;
+        // An empty view may have no allocation behind the offset: its pointer is never read.
+        let ptr = self.ptr.wrapping_add(from.wrapping_mul(self.shape.time_stride));
+        Ok(SeqRef { ptr, shape: SeqShape { time, ..self.shape }, ..self })
+    }
+
+    /// The batch rows `from..from + batch`.
+    ///
+    /// # Errors
+    /// `argument: "batch rows"` if there are fewer.
+    pub fn rows(self, from: usize, batch: usize) -> Result<Self, ShapeError> {
+        ShapeError::at_least("batch rows", from.saturating_add(batch), self.shape.batch)?;
+        let ptr = self.ptr.wrapping_add(from.wrapping_mul(self.shape.batch_stride));
+        Ok(SeqRef { ptr, shape: SeqShape { batch, ..self.shape }, ..self })
+    }
+
+    /// The channels of row `n` at time `t`, if there is such a row.
+    pub fn row(&self, t: usize, n: usize) -> Option<&'a [T]> {
+        let inside = t < self.shape.time && n < self.shape.batch;
+        let offset = t.wrapping_mul(self.shape.time_stride).wrapping_add(n.wrapping_mul(self.shape.batch_stride));
+        // SAFETY: the view was checked against its slice when it was made, and the index against the view.
+        inside.then(|| unsafe { std::slice::from_raw_parts(self.ptr.wrapping_add(offset), self.shape.channels) })
+    }
+
+    /// The same rows in the same order, in as few timesteps as the strides allow.
+    pub fn folded(self) -> Self {
+        SeqRef { shape: self.shape.folded(), ..self }
+    }
+
+    /// The timesteps as matrices, `[N, C]` each.
+    pub fn matrices(self) -> impl Iterator<Item = MatRef<'a, T>> {
+        let SeqShape { time, batch, channels, time_stride, batch_stride } = self.shape;
+        // SAFETY: the rows of a step lie inside the slice that the view was checked against.
+        (0..time).map(move |t| unsafe {
+            MatRef::from_raw(self.ptr.wrapping_add(t.wrapping_mul(time_stride)), batch, channels, batch_stride)
+        })
+    }
+
+    /// Pointers to the rows (t, n), t outermost, starting over at the first after the last.
+    #[inline(always)]
+    pub(crate) fn row_pointers(&self) -> RowPointers<T> {
+        RowPointers { base: self.ptr, step: self.ptr, row: self.ptr, shape: self.shape.folded(), left: 0 }.rewound()
+    }
+}
+
+impl<'a, T> From<MatRef<'a, T>> for SeqRef<'a, T> {
+    /// The matrix as one timestep; its columns must stand side by side ([`MatRef::col_stride`] 1).
+    fn from(m: MatRef<'a, T>) -> Self {
+        debug_assert!(m.col_stride() == 1 || m.cols() <= 1);
+        let shape = SeqShape { time: 1, batch: m.rows(), channels: m.cols(), time_stride: 0, batch_stride: m.row_stride() };
+        SeqRef { ptr: m.as_ptr(), shape, life: PhantomData }
+    }
+}
+
+/// Walks over the rows of a sequence without a division a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowPointers<T> {
+    base: *const T,
+    step: *const T,
+    row: *const T,
+    shape: SeqShape,
+    left: usize,
+}
+
+impl<T> RowPointers<T> {
+    #[inline(always)]
+    fn rewound(mut self) -> Self {
+        (self.step, self.row, self.left) = (self.base, self.base, self.shape.batch);
+        self
+    }
+
+    /// The next row. Valid for reads of C values as often as there are rows; what comes after is only an address.
+    #[inline(always)]
+    pub(crate) fn next(&mut self) -> *const T {
+        let row = self.row;
+        self.left = self.left.wrapping_sub(1);
+        if self.left == 0 {
+            self.step = self.step.wrapping_add(self.shape.time_stride);
+            (self.row, self.left) = (self.step, self.shape.batch);
+        } else {
+            self.row = row.wrapping_add(self.shape.batch_stride);
+        }
+        row
+    }
+}
+
+/// A sequence that is written; no two of its elements are the same.
+#[derive(Debug)]
+pub struct SeqMut<'a, T> {
+    ptr: *mut T,
+    shape: SeqShape,
+    life: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: a SeqMut is a unique borrow of the elements it reaches.
+unsafe impl<T: Send> Send for SeqMut<'_, T> {}
+// SAFETY: a shared SeqMut gives no access to its elements.
+unsafe impl<T: Sync> Sync for SeqMut<'_, T> {}
+
+impl<'a, T> SeqMut<'a, T> {
+    /// A view of `data` with these sizes and strides.
+    ///
+    /// # Errors
+    /// `argument: "sequence"` if `data` is too short, `"strides"` if elements could meet.
+    pub fn new(data: &'a mut [T], shape: SeqShape) -> Result<Self, ShapeError> {
+        ShapeError::at_least("sequence", span(shape.extents(), shape.strides()), data.len())?;
+        if !distinct(shape.extents(), shape.strides()) {
+            return Err(ShapeError { argument: "strides", expected: shape.channels, found: shape.batch_stride.min(shape.time_stride) });
+        }
+        Ok(SeqMut { ptr: data.as_mut_ptr(), shape, life: PhantomData })
+    }
+
+    /// Sizes and strides.
+    #[inline(always)]
+    pub fn shape(&self) -> SeqShape {
+        self.shape
+    }
+
+    /// The same sequence for a shorter time.
+    pub fn reborrow(&mut self) -> SeqMut<'_, T> {
+        SeqMut { ptr: self.ptr, shape: self.shape, life: PhantomData }
+    }
+
+    /// The rows of timestep `t`, `[N, C]`.
+    ///
+    /// # Errors
+    /// `argument: "timesteps"` if there is no such step.
+    #[inline]
+    pub fn step(&mut self, t: usize) -> Result<MatMut<'_, T>, ShapeError> {
+        ShapeError::at_least("timesteps", t.saturating_add(1), self.shape.time)?;
+        let SeqShape { batch, channels, time_stride, batch_stride, .. } = self.shape;
+        // SAFETY: the elements of a step lie inside the slice the view was checked against and do not meet;
+        // the borrow of self makes them unique for the life of the matrix.
+        Ok(unsafe { MatMut::from_raw(self.ptr.wrapping_add(t.wrapping_mul(time_stride)), batch, channels, batch_stride) })
+    }
+
+    /// The first `batch` rows of every step, and the rest of them.
+    ///
+    /// # Errors
+    /// `argument: "batch rows"` if there are fewer.
+    pub fn split_batch(self, batch: usize) -> Result<(Self, Self), ShapeError> {
+        ShapeError::at_least("batch rows", batch, self.shape.batch)?;
+        let rest = self.ptr.wrapping_add(batch.wrapping_mul(self.shape.batch_stride));
+        let part = |ptr, batch| SeqMut { ptr, shape: SeqShape { batch, ..self.shape }, life: PhantomData };
+        Ok((part(self.ptr, batch), part(rest, self.shape.batch - batch)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(seq: SeqRef<'_, f32>) -> Vec<f32> {
+        let (mut pointers, shape) = (seq.row_pointers(), seq.shape());
+        // SAFETY: as many rows are read as there are, each at its first channel.
+        (0..shape.time * shape.batch).map(|_| unsafe { *pointers.next() }).collect()
+    }
+
+    #[test]
+    fn rows_come_time_first_whatever_the_strides() {
+        let data: Vec<f32> = (0..24).map(|i| i as f32).collect();
+        let time_major = SeqRef::new(&data, SeqShape::time_major(3, 4, 2)).unwrap();
+        assert_eq!(rows(time_major), [0., 2., 4., 6., 8., 10., 12., 14., 16., 18., 20., 22.]);
+        let batch_major = SeqRef::new(&data, SeqShape::batch_major(4, 3, 2)).unwrap();
+        assert_eq!(rows(batch_major), [0., 6., 12., 18., 2., 8., 14., 20., 4., 10., 16., 22.]);
+        assert_eq!(rows(batch_major.rows(1, 2).unwrap().steps(1, 2).unwrap()), [8., 14., 10., 16.]);
+        let alone = SeqRef::new(&data, SeqShape::batch_major(1, 12, 2)).unwrap();
+        assert_eq!(rows(alone).len(), 12);
+        assert_eq!(rows(SeqRef::new(&data, SeqShape::time_major(0, 4, 2)).unwrap()), []);
+        assert_eq!(rows(SeqRef::new(&data, SeqShape::time_major(3, 0, 2)).unwrap()), []);
+    }
+
+    #[test]
+    fn checks_what_it_is_made_of() {
+        let mut data = vec![0f32; 23];
+        assert!(SeqRef::new(&data, SeqShape::time_major(3, 4, 2)).is_err());
+        assert!(SeqRef::new(&data, SeqShape::time_major(usize::MAX, usize::MAX, 2)).is_err());
+        let overlapping = SeqShape { time: 3, batch: 4, channels: 2, time_stride: 3, batch_stride: 2 };
+        assert!(SeqRef::new(&data, overlapping).is_ok());
+        assert!(SeqMut::new(&mut data, overlapping).is_err());
+        let still = SeqShape { time: 3, batch: 1, channels: 2, time_stride: 0, batch_stride: 2 };
+        assert!(SeqMut::new(&mut data, still).is_err());
+        assert!(SeqMut::new(&mut data, SeqShape::batch_major(2, 5, 2)).is_ok());
+    }
+
+    #[test]
+    fn splits_by_batch() {
+        let mut data: Vec<f32> = (0..12).map(|i| i as f32).collect();
+        let seq = SeqMut::new(&mut data, SeqShape::time_major(2, 3, 2)).unwrap();
+        let (mut a, mut b) = seq.split_batch(1).unwrap();
+        assert_eq!(a.step(1).unwrap().row_mut(0).unwrap(), [6., 7.]);
+        assert_eq!(b.step(1).unwrap().row_mut(1).unwrap(), [10., 11.]);
+        assert!(b.step(2).is_err());
+        assert!(b.split_batch(3).is_err());
+    }
+}

@@ -1,0 +1,211 @@
+//! The micro-kernel: a tile of MR rows by U unit blocks, all gates of a unit in one register group.
+//!
+//! Every accumulator is one chain of fused multiply-adds over k in ascending order, started by the epilogue. K is never
+//! split, so that neither the shape of the tile nor the width of a vector can change a bit of the result.
+
+use crate::block::Block;
+use crate::isa::{Op, Simd};
+use crate::pack::Panel;
+use crate::real::Real;
+use crate::seq::SeqRef;
+use std::ops::Range;
+
+/// What surrounds the product of one row and one unit block.
+///
+/// # Safety
+/// Implementations touch only memory that belongs to the row and block they are called with.
+pub(crate) unsafe trait Epilogue<T: Real>: Copy {
+    /// The gates of a unit block.
+    type Acc<V: Copy>: Block<V>;
+
+    /// What the chains start from.
+    ///
+    /// # Safety
+    /// `at` is a row and block of the product that the epilogue was made for.
+    unsafe fn start<S: Simd<T>>(&self, s: S, at: At<T>) -> Self::Acc<S::V>;
+
+    /// Takes the finished chains.
+    ///
+    /// # Safety
+    /// As for `start`.
+    unsafe fn finish<S: Simd<T>>(&self, s: S, at: At<T>, acc: Self::Acc<S::V>);
+}
+
+/// A place in the product.
+#[derive(Clone, Copy)]
+pub(crate) struct At<T> {
+    /// Row of the left operand.
+    pub(crate) row: usize,
+    /// Unit block.
+    pub(crate) block: usize,
+    /// Units in the block: LANES but for the last.
+    pub(crate) lanes: usize,
+    /// The heads of the block in the panel.
+    pub(crate) heads: *const T,
+}
+
+/// Left operand times panel, block by block, each tile handed to the epilogue.
+pub(crate) struct Product<'a, T, E> {
+    rows: SeqRef<'a, T>,
+    panel: &'a Panel<T>,
+    blocks: Range<usize>,
+    epilogue: E,
+}
+
+impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
+    /// # Safety
+    /// The channels of `rows` are the panel's K, the panel has `E::Acc` gates and was packed for the instruction set
+    /// this will run on, `blocks` are blocks of the panel, and `epilogue` may be called for each of these rows and blocks.
+    pub(crate) unsafe fn new(rows: SeqRef<'a, T>, panel: &'a Panel<T>, blocks: Range<usize>, epilogue: E) -> Self {
+        Product { rows, panel, blocks, epilogue }
+    }
+
+    /// The product in tiles of MR rows by U blocks. A last row alone goes through tiles of one row by U1 blocks;
+    /// more rows than one but fewer than MR are a full tile whose spare rows repeat the last one and are not stored.
+    #[inline(always)]
+    fn walk<S: Simd<T>, const MR: usize, const U: usize, const U1: usize>(&self, s: S) {
+        let shape = self.rows.shape();
+        let rows = shape.time * shape.batch;
+        let tiled = if rows % MR == 1 { rows - 1 } else { rows };
+        for first in self.blocks.clone().step_by(U) {
+            let mut pointers = self.rows.row_pointers();
+            for row in (0..tiled).step_by(MR) {
+                let live = MR.min(tiled - row);
+                let mut operands = [pointers.next(); MR];
+                for operand in &mut operands[1..live] {
+                    *operand = pointers.next();
+                }
+                let last = operands[live - 1];
+                operands[live..].fill(last);
+                // SAFETY: `operands` are rows of the left operand, `row..row + live` their numbers.
+                unsafe { self.tile::<S, MR, U>(s, operands, row..row + live, first) };
+            }
+        }
+        if tiled < rows {
+            let Some(last) = self.rows.row(shape.time - 1, shape.batch - 1) else { return };
+            for first in self.blocks.clone().step_by(U1) {
+                // SAFETY: as above, for the last row.
+                unsafe { self.tile::<S, 1, U1>(s, [last.as_ptr()], tiled..rows, first) };
+            }
+        }
+    }
+
+    /// # Safety
+    /// `operands` are valid for reads of K values; `rows` are row numbers of the product, at most MR.
+    #[inline(always)]
+    unsafe fn tile<S: Simd<T>, const MR: usize, const U: usize>(
+        &self,
+        s: S,
+        operands: [*const T; MR],
+        rows: Range<usize>,
+        first: usize,
+    ) {
+        let panel = self.panel;
+        let (units, heads, block_len) = (panel.shape().units, panel.shape().heads, panel.block_len());
+        let mut places = [At { row: 0, block: 0, lanes: 0, heads: panel.data().as_ptr() }; U];
+        for (u, at) in places.iter_mut().enumerate() {
+            // Spare blocks at the end repeat the last one and are not stored.
+            at.block = (first + u).min(self.blocks.end - 1);
+            at.lanes = S::LANES.min(units - at.block * S::LANES);
+            at.heads = panel.data().as_ptr().wrapping_add(at.block * block_len);
+        }
+        // SAFETY: rows and blocks are the product's, so the epilogue may be called for them; a block's weights follow
+        // its heads, K times all gates of LANES values.
+        unsafe {
+            let mut acc = [[<E::Acc<S::V> as Block<S::V>>::fill(s.splat(T::ZERO)); U]; MR];
+            for m in 0..MR {
+                let row = (rows.start + m).min(rows.end - 1);
+                for u in 0..U {
+                    acc[m][u] = self.epilogue.start(s, At { row, ..places[u] });
+                }
+            }
+            let mut weights = [std::ptr::null(); U];
+            for u in 0..U {
+                weights[u] = places[u].heads.add(heads * S::LANES);
+            }
+            multiply(s, &mut acc, operands, weights, panel.shape().k);
+            for u in 0..U {
+                if first + u < self.blocks.end {
+                    for m in 0..MR {
+                        if rows.start + m < rows.end {
+                            self.epilogue.finish(s, At { row: rows.start + m, ..places[u] }, acc[m][u]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds to each accumulator the products of its row and gate, k ascending.
+///
+/// # Safety
+/// `operands` are valid for reads of `k` values, `weights` of `k` times all gates of LANES values.
+#[inline(always)]
+unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(
+    s: S,
+    acc: &mut [[A; U]; MR],
+    operands: [*const T; MR],
+    mut weights: [*const T; U],
+    k: usize,
+) {
+    for i in 0..k {
+        // SAFETY: i < k.
+        unsafe {
+            let mut a = [s.splat(T::ZERO); MR];
+            for m in 0..MR {
+                a[m] = s.splat(*operands[m].add(i));
+            }
+            for u in 0..U {
+                for g in 0..A::N {
+                    let b = s.load(weights[u].add(g * S::LANES));
+                    for m in 0..MR {
+                        acc[m][u][g] = s.fma(a[m], b, acc[m][u][g]);
+                    }
+                }
+                weights[u] = weights[u].add(A::N * S::LANES);
+            }
+        }
+    }
+}
+
+/// The tile for so many registers and gates: rows MR, blocks U, and blocks U1 where one row is alone.
+///
+/// At least 8 chains run side by side, as two FMA ports of latency 4 need; MR is as large as the registers allow, since
+/// each weight loaded serves MR rows.
+const fn tile_shape(registers: usize, gates: usize) -> (usize, usize, usize) {
+    let shape = match (registers, gates) {
+        (32, 1) => (8, 2, 8),
+        (32, 2) => (8, 1, 4),
+        (32, 3) => (8, 1, 3),
+        (32, 4) => (6, 1, 2),
+        (16, 1) => (6, 2, 8),
+        (16, 2) => (6, 1, 4),
+        (16, 3) => (4, 1, 3),
+        (16, 4) => (3, 1, 2),
+        _ => panic!("no tile for this number of registers and gates"),
+    };
+    let (mr, u, u1) = shape;
+    let (weights, alone) = (u * gates, u1 * gates);
+    let held = if weights < mr { weights } else { mr };
+    assert!(mr * weights + held < registers && alone + 1 < registers, "the tile does not fit the registers");
+    shape
+}
+
+impl<T: Real, E: Epilogue<T>> Op<T> for Product<'_, T, E> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        match const { tile_shape(S::REGS, <E::Acc<S::V> as Block<S::V>>::N) } {
+            (8, 2, _) => self.walk::<S, 8, 2, 8>(s),
+            (8, 1, 4) => self.walk::<S, 8, 1, 4>(s),
+            (8, 1, _) => self.walk::<S, 8, 1, 3>(s),
+            (6, 1, 2) => self.walk::<S, 6, 1, 2>(s),
+            (6, 2, _) => self.walk::<S, 6, 2, 8>(s),
+            (6, 1, _) => self.walk::<S, 6, 1, 4>(s),
+            (4, ..) => self.walk::<S, 4, 1, 3>(s),
+            _ => self.walk::<S, 3, 1, 2>(s),
+        }
+    }
+}
