@@ -1,5 +1,6 @@
 //! C = start + A B for a packed B: the input products, and plain matrix products.
 
+use crate::block::{Block, Blocks, Length};
 use crate::isa::{Dispatch, Isa, Simd};
 use crate::mat::MatMut;
 use crate::pack::{GateOrder, Panel};
@@ -7,6 +8,7 @@ use crate::real::Real;
 use crate::seq::SeqRef;
 use crate::shape::ShapeError;
 use crate::tile::{At, Epilogue, Product};
+use std::marker::PhantomData;
 
 /// Most gates that a product has.
 pub const MAX_GATES: usize = 4;
@@ -54,26 +56,27 @@ pub(crate) fn gemm<T: Real>(args: Gemm<'_, T>) -> Result<(), ShapeError> {
         ShapeError::same("panel heads", shape.gates, shape.heads)?;
     }
     match shape.gates {
-        1 => run::<T, 1>(args),
-        2 => run::<T, 2>(args),
-        3 => run::<T, 3>(args),
-        4 => run::<T, 4>(args),
+        1 => run::<T, Length<1>>(args),
+        2 => run::<T, Length<2>>(args),
+        3 => run::<T, Length<3>>(args),
+        4 => run::<T, Length<4>>(args),
         gates => return Err(ShapeError { argument: "panel gates", expected: MAX_GATES, found: gates }),
     }
     Ok(())
 }
 
-fn run<T: Real, const G: usize>(mut args: Gemm<'_, T>) {
+fn run<T: Real, G: Blocks>(mut args: Gemm<'_, T>) {
     let panel = args.panel;
     let epilogue = Store::<T, G> {
         c: args.c.as_mut_ptr(),
         row_stride: args.c.row_stride(),
-        gates: GateStrides::of(args.order, G, panel.shape().units, panel.lanes()),
+        gates: GateStrides::of(args.order, panel.shape().gates, panel.shape().units, panel.lanes()),
         start: match (args.accumulate, panel.shape().heads) {
             (true, _) => Start::C,
             (false, 0) => Start::Zero,
             (false, _) => Start::Heads,
         },
+        length: PhantomData,
     };
     // SAFETY: `gemm` compared the sizes: C has a row for every row of A and a column for every gate and unit, the panel
     // has G gates, is packed for this instruction set, and has G heads where chains start from them.
@@ -114,14 +117,15 @@ enum Start {
 
 /// Stores the chains to C.
 #[derive(Clone, Copy)]
-struct Store<T, const G: usize> {
+struct Store<T, G> {
     c: *mut T,
     row_stride: usize,
     gates: GateStrides,
     start: Start,
+    length: PhantomData<G>,
 }
 
-impl<T, const G: usize> Store<T, G> {
+impl<T, G> Store<T, G> {
     #[inline(always)]
     fn place(&self, at: At<T>, gate: usize) -> *mut T {
         self.c.wrapping_add(at.row * self.row_stride + self.gates.offset(at.block, gate))
@@ -129,14 +133,14 @@ impl<T, const G: usize> Store<T, G> {
 }
 
 // SAFETY: only the gates of the row and block are read and written, LANES or the block's units of them.
-unsafe impl<T: Real, const G: usize> Epilogue<T> for Store<T, G> {
-    type Acc<V: Copy> = [V; G];
+unsafe impl<T: Real, G: Blocks> Epilogue<T> for Store<T, G> {
+    type Acc<V: Copy> = G::Of<V>;
 
     #[inline(always)]
-    unsafe fn start<S: Simd<T>>(&self, s: S, at: At<T>) -> [S::V; G] {
-        let mut acc = [s.splat(T::ZERO); G];
-        for g in 0..G {
-            // SAFETY: heads were asked for only where the panel has G of them; C has this row and block.
+    unsafe fn start<S: Simd<T>>(&self, s: S, at: At<T>) -> G::Of<S::V> {
+        let mut acc = G::Of::fill(s.splat(T::ZERO));
+        for g in 0..G::Of::<S::V>::N {
+            // SAFETY: heads were asked for only where the panel has one for each gate; C has this row and block.
             unsafe {
                 match self.start {
                     Start::Zero => {}
@@ -149,8 +153,8 @@ unsafe impl<T: Real, const G: usize> Epilogue<T> for Store<T, G> {
     }
 
     #[inline(always)]
-    unsafe fn finish<S: Simd<T>>(&self, s: S, at: At<T>, acc: [S::V; G]) {
-        for g in 0..G {
+    unsafe fn finish<S: Simd<T>>(&self, s: S, at: At<T>, acc: G::Of<S::V>) {
+        for g in 0..G::Of::<S::V>::N {
             // SAFETY: C has this row and block.
             unsafe { store_up_to(s, self.place(at, g), acc[g], at.lanes) };
         }
