@@ -8,9 +8,7 @@ use std::fmt::Debug;
 use std::ops::{Mul, Neg};
 
 /// Scalar Rust: the oracle.
-trait Scalar:
-    Dispatch + Copy + Debug + PartialOrd + Mul<Output = Self> + Neg<Output = Self> + 'static
-{
+trait Scalar: Dispatch + Copy + Debug + PartialOrd + Mul<Output = Self> + Neg<Output = Self> + 'static {
     const MANTISSA_BITS: u32;
     const SPECIAL: &'static [Self];
     fn of_bits(bits: u64) -> Self;
@@ -23,19 +21,7 @@ trait Scalar:
 }
 
 /// The operations on values alone, in the order of [`Scalar::expected`] and [`Lanewise`].
-const NAMES: [&str; 11] = [
-    "fma",
-    "fnma",
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "neg",
-    "abs",
-    "copysign",
-    "select_lt",
-    "ldexp",
-];
+const NAMES: [&str; 11] = ["fma", "fnma", "add", "sub", "mul", "div", "neg", "abs", "copysign", "select_lt", "ldexp"];
 
 macro_rules! scalar {
     ($t:ident, $bits:ident, $mantissa:literal) => {
@@ -131,11 +117,7 @@ fn lanes<T: Scalar>() -> Vec<[T; 4]> {
     let mut lanes = Vec::new();
     for (i, &a) in special.iter().enumerate() {
         for (j, &b) in special.iter().enumerate() {
-            lanes.extend(
-                special
-                    .iter()
-                    .map(|&c| [a, b, c, special[(i + j) % special.len()]]),
-            );
+            lanes.extend(special.iter().map(|&c| [a, b, c, special[(i + j) % special.len()]]));
         }
     }
     let one = T::integer(1).bits();
@@ -168,9 +150,7 @@ impl<T: Scalar> Op<T> for Lanewise<'_, T> {
         let mut out = NAMES.map(|_| vec![T::integer(7); len]);
         for i in (0..len).step_by(S::LANES) {
             // SAFETY: the slice ends the run if there are not LANES values.
-            let [a, b, c, d] = self
-                .planes
-                .map(|x| unsafe { s.load(x[i..i + S::LANES].as_ptr()) });
+            let [a, b, c, d] = self.planes.map(|x| unsafe { s.load(x[i..i + S::LANES].as_ptr()) });
             let results = [
                 s.fma(a, b, c),
                 s.fnma(a, b, c),
@@ -197,19 +177,10 @@ fn lanewise<T: Scalar>() {
     let lanes = lanes::<T>();
     let planes: [Vec<T>; 4] = std::array::from_fn(|i| lanes.iter().map(|lane| lane[i]).collect());
     everywhere::<T>(|isa| {
-        let found = T::dispatch(
-            isa,
-            Lanewise {
-                planes: planes.each_ref().map(Vec::as_slice),
-            },
-        );
+        let found = T::dispatch(isa, Lanewise { planes: planes.each_ref().map(Vec::as_slice) });
         for (i, &lane) in lanes.iter().enumerate() {
             for ((name, found), expected) in NAMES.iter().zip(&found).zip(T::expected(lane)) {
-                assert!(
-                    same(found[i], expected),
-                    "{isa:?} {name} {lane:?}: {:?}, not {expected:?}",
-                    found[i]
-                );
+                assert!(same(found[i], expected), "{isa:?} {name} {lane:?}: {:?}, not {expected:?}", found[i]);
             }
         }
     });
@@ -250,10 +221,7 @@ fn splat<T: Scalar>() {
         let found = T::dispatch(isa, Splat { values: T::SPECIAL });
         for (&x, lanes) in T::SPECIAL.iter().zip(found) {
             assert_eq!(lanes.len(), T::lanes(isa));
-            assert!(
-                lanes.iter().all(|&lane| same(lane, x)),
-                "{isa:?} {x:?}: {lanes:?}"
-            );
+            assert!(lanes.iter().all(|&lane| same(lane, x)), "{isa:?} {x:?}: {lanes:?}");
         }
     });
 }
@@ -291,28 +259,12 @@ impl<T: Scalar> Op<T> for Ldexp<T> {
 fn ldexp<T: Scalar>(least: i32, greatest: i32) {
     everywhere::<T>(|isa| {
         // Each in [1, 2): every n in the range leaves a normal number.
-        for a in [
-            T::integer(1),
-            T::integer(3).times_power_of_two(-1),
-            T::of_bits(T::integer(2).bits() - 1),
-        ] {
-            let found = T::dispatch(
-                isa,
-                Ldexp {
-                    a,
-                    n: least..=greatest,
-                },
-            );
+        for a in [T::integer(1), T::integer(3).times_power_of_two(-1), T::of_bits(T::integer(2).bits() - 1)] {
+            let found = T::dispatch(isa, Ldexp { a, n: least..=greatest });
             for (n, found) in (least..=greatest).zip(found) {
                 let expected = a.times_power_of_two(n);
-                assert!(
-                    same(found, expected),
-                    "{isa:?} {a:?} * 2^{n}: {found:?}, not {expected:?}"
-                );
-                assert!(
-                    same(T::dispatch(isa, Ldexp { a: -a, n: n..=n })[0], -expected),
-                    "{isa:?} -{a:?} * 2^{n}"
-                );
+                assert!(same(found, expected), "{isa:?} {a:?} * 2^{n}: {found:?}, not {expected:?}");
+                assert!(same(T::dispatch(isa, Ldexp { a: -a, n: n..=n })[0], -expected), "{isa:?} -{a:?} * 2^{n}");
             }
         }
     });
@@ -392,9 +344,7 @@ mod memory {
     }
 
     fn edges<T: Scalar>(canary: T) {
-        everywhere::<T>(|isa| {
-            (0..=T::lanes(isa)).for_each(|n| T::dispatch(isa, Edge { n, canary }))
-        });
+        everywhere::<T>(|isa| (0..=T::lanes(isa)).for_each(|n| T::dispatch(isa, Edge { n, canary })));
     }
 
     #[test]
@@ -427,10 +377,7 @@ impl<T: Scalar> Op<T> for Within<T> {
                 s.store_n(target.as_mut_ptr(), s.splat(T::integer(5)), n);
             }
             let expected = [vec![T::integer(5); n], vec![self.nan; S::LANES - n]].concat();
-            assert!(
-                target.iter().zip(expected).all(|(&x, y)| same(x, y)),
-                "{s:?} store_n {n}: {target:?}"
-            );
+            assert!(target.iter().zip(expected).all(|(&x, y)| same(x, y)), "{s:?} store_n {n}: {target:?}");
         }
     }
 }
@@ -485,11 +432,7 @@ fn lanes_and_registers() {
         };
         assert_eq!(f32::dispatch(isa, Sizes), [lanes_f32, regs], "{isa:?}");
         assert_eq!(f64::dispatch(isa, Sizes), [lanes_f64, regs], "{isa:?}");
-        assert_eq!(
-            [f32::lanes(isa), f64::lanes(isa)],
-            [lanes_f32, lanes_f64],
-            "{isa:?}"
-        );
+        assert_eq!([f32::lanes(isa), f64::lanes(isa)], [lanes_f32, lanes_f64], "{isa:?}");
     }
 }
 
@@ -500,9 +443,7 @@ fn names() {
     for &isa in available {
         assert_eq!(Isa::named(isa.name()), Ok(isa));
     }
-    for name in [
-        "avx512", "avx2", "neon", "portable", "", "AVX2", "avx2 ", "sse2", "best",
-    ] {
+    for name in ["avx512", "avx2", "neon", "portable", "", "AVX2", "avx2 ", "sse2", "best"] {
         let here = available.iter().any(|isa| isa.name() == name);
         match Isa::named(name) {
             Ok(isa) => assert!(here && isa.name() == name, "{name:?}"),
@@ -510,10 +451,7 @@ fn names() {
                 assert!(!here, "{name:?}");
                 assert_eq!(error.name, name);
                 let said = error.to_string();
-                assert!(
-                    said.contains(&format!("{name:?}")) && said.contains("portable"),
-                    "{said}"
-                );
+                assert!(said.contains(&format!("{name:?}")) && said.contains("portable"), "{said}");
             }
         }
     }
