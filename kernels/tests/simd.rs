@@ -1,8 +1,5 @@
 //! Every operation of every instruction set of this processor, lane by lane, against scalar Rust.
 
-#[cfg(unix)]
-mod guard;
-
 use gatefold_kernels::isa::{Dispatch, Isa, Op, Simd};
 use std::fmt::Debug;
 use std::ops::{Mul, Neg};
@@ -136,6 +133,13 @@ fn lanes<T: Scalar>() -> Vec<[T; 4]> {
     lanes
 }
 
+/// The vector that starts at `i`.
+#[inline(always)]
+fn at<T, S: Simd<T>>(s: S, plane: &[T], i: usize) -> S::V {
+    // SAFETY: slicing panics where there are not LANES values.
+    unsafe { s.load(plane[i..i + S::LANES].as_ptr()) }
+}
+
 /// The operations of [`NAMES`] on planes of a, b, c and d: a plane of results each.
 struct Lanewise<'a, T> {
     planes: [&'a [T]; 4],
@@ -149,8 +153,8 @@ impl<T: Scalar> Op<T> for Lanewise<'_, T> {
         let len = self.planes[0].len();
         let mut out = NAMES.map(|_| vec![T::integer(7); len]);
         for i in (0..len).step_by(S::LANES) {
-            // SAFETY: the slice ends the run if there are not LANES values.
-            let [a, b, c, d] = self.planes.map(|x| unsafe { s.load(x[i..i + S::LANES].as_ptr()) });
+            let [a, b, c, d] = self.planes;
+            let (a, b, c, d) = (at(s, a, i), at(s, b, i), at(s, c, i), at(s, d, i));
             let results = [
                 s.fma(a, b, c),
                 s.fnma(a, b, c),
@@ -206,13 +210,12 @@ impl<T: Scalar> Op<T> for Splat<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> Self::Out {
-        let vectors = self.values.iter().map(|&x| {
-            let mut lanes = vec![T::integer(7); S::LANES];
+        let mut vectors = vec![vec![T::integer(7); S::LANES]; self.values.len()];
+        for (lanes, &x) in vectors.iter_mut().zip(self.values) {
             // SAFETY: LANES values.
             unsafe { s.store(lanes.as_mut_ptr(), s.splat(x)) }
-            lanes
-        });
-        vectors.collect()
+        }
+        vectors
     }
 }
 
@@ -274,138 +277,6 @@ fn ldexp<T: Scalar>(least: i32, greatest: i32) {
 fn ldexp_multiplies_by_powers_of_two() {
     ldexp::<f32>(-126, 127);
     ldexp::<f64>(-1022, 1023);
-}
-
-#[cfg(unix)]
-mod memory {
-    use super::*;
-    use guard::Guarded;
-
-    /// `load_n`, `store_n`, and at n = LANES also `load` and `store`, of n values with nothing after them.
-    struct Edge<T> {
-        n: usize,
-        /// Values that are not to be found where nothing was stored.
-        canary: T,
-    }
-
-    impl<T: Scalar> Edge<T> {
-        /// 1, 2, 3 and so on.
-        fn values(&self) -> Vec<T> {
-            (1..=self.n as i32).map(T::integer).collect()
-        }
-
-        /// Runs `load` on values that end at the guard page; all lanes of what it returns.
-        fn load<S: Simd<T>>(&self, s: S, load: impl FnOnce(*const T) -> S::V) -> Vec<T> {
-            let source = Guarded::new(&self.values());
-            let mut lanes = vec![self.canary; S::LANES];
-            // SAFETY: LANES values.
-            unsafe { s.store(lanes.as_mut_ptr(), load(source.values().as_ptr())) }
-            lanes
-        }
-
-        /// Runs `store` on memory of LANES canaries and then n more, which end at the guard page; the memory.
-        fn store<S: Simd<T>>(&self, s: S, store: impl FnOnce(*mut T, S::V)) -> Vec<T> {
-            let source: Vec<T> = (1..=S::LANES as i32).map(T::integer).collect();
-            let mut target = Guarded::new(&vec![self.canary; S::LANES + self.n]);
-            // SAFETY: LANES values.
-            let v = unsafe { s.load(source.as_ptr()) };
-            store(target.values_mut()[S::LANES..].as_mut_ptr(), v);
-            target.values().to_vec()
-        }
-    }
-
-    impl<T: Scalar> Op<T> for Edge<T> {
-        type Out = ();
-
-        #[inline(always)]
-        fn run<S: Simd<T>>(self, s: S) {
-            let Self { n, canary } = self;
-            let loaded = [self.values(), vec![T::integer(0); S::LANES - n]].concat();
-            let stored = [vec![canary; S::LANES], self.values()].concat();
-            // SAFETY: `p` has n values.
-            let lanes = self.load(s, |p| unsafe { s.load_n(p, n) });
-            assert!(all_same(&lanes, &loaded), "{s:?} load_n {n}: {lanes:?}");
-            // SAFETY: `p` has n values.
-            let memory = self.store(s, |p, v| unsafe { s.store_n(p, v, n) });
-            assert!(all_same(&memory, &stored), "{s:?} store_n {n}: {memory:?}");
-            if n == S::LANES {
-                // SAFETY: `p` has n = LANES values.
-                let lanes = self.load(s, |p| unsafe { s.load(p) });
-                assert!(all_same(&lanes, &loaded), "{s:?} load: {lanes:?}");
-                // SAFETY: `p` has n = LANES values.
-                let memory = self.store(s, |p, v| unsafe { s.store(p, v) });
-                assert!(all_same(&memory, &stored), "{s:?} store: {memory:?}");
-            }
-        }
-    }
-
-    fn all_same<T: Scalar>(found: &[T], expected: &[T]) -> bool {
-        found.len() == expected.len() && found.iter().zip(expected).all(|(&x, &y)| same(x, y))
-    }
-
-    fn edges<T: Scalar>(canary: T) {
-        everywhere::<T>(|isa| (0..=T::lanes(isa)).for_each(|n| T::dispatch(isa, Edge { n, canary })));
-    }
-
-    #[test]
-    fn loads_and_stores_touch_nothing_else() {
-        edges(f32::NAN);
-        edges(f64::NAN);
-    }
-}
-
-/// NaN stands after the n values that are moved: none is loaded, none is overwritten.
-struct Within<T> {
-    nan: T,
-}
-
-impl<T: Scalar> Op<T> for Within<T> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        for n in 0..=S::LANES {
-            let source = [vec![T::integer(5); n], vec![self.nan; S::LANES]].concat();
-            let mut target = vec![self.nan; S::LANES];
-            // SAFETY: both have n values, `target` LANES.
-            unsafe {
-                let v = s.load_n(source.as_ptr(), n);
-                s.store(target.as_mut_ptr(), v);
-                let zeros = target.iter().filter(|&&x| same(x, T::integer(0))).count();
-                assert_eq!(zeros, S::LANES - n, "{s:?} load_n {n}: {target:?}");
-                target.fill(self.nan);
-                s.store_n(target.as_mut_ptr(), s.splat(T::integer(5)), n);
-            }
-            let expected = [vec![T::integer(5); n], vec![self.nan; S::LANES - n]].concat();
-            assert!(target.iter().zip(expected).all(|(&x, y)| same(x, y)), "{s:?} store_n {n}: {target:?}");
-        }
-    }
-}
-
-#[test]
-fn masked_lanes_stay() {
-    everywhere::<f32>(|isa| f32::dispatch(isa, Within { nan: f32::NAN }));
-    everywhere::<f64>(|isa| f64::dispatch(isa, Within { nan: f64::NAN }));
-}
-
-/// Prefetches addresses of which none may be read.
-struct Prefetch;
-
-impl<T: Scalar> Op<T> for Prefetch {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        for address in [0, 1, usize::MAX / 2, usize::MAX / 2 + 1, usize::MAX] {
-            s.prefetch(std::ptr::without_provenance(address));
-        }
-    }
-}
-
-#[test]
-fn prefetch_takes_any_address() {
-    everywhere::<f32>(|isa| f32::dispatch(isa, Prefetch));
-    everywhere::<f64>(|isa| f64::dispatch(isa, Prefetch));
 }
 
 /// LANES and REGS as the token has them.
