@@ -67,6 +67,12 @@ impl<'a, T> MatRef<'a, T> {
         Ok(MatRef { ptr: data.as_ptr(), rows, cols, strides, life: PhantomData })
     }
 
+    /// # Safety
+    /// `ptr` reaches the elements of this matrix for reads, and nobody writes them for `'a`.
+    pub(crate) unsafe fn from_raw(ptr: *const T, rows: usize, cols: usize, row_stride: usize) -> Self {
+        MatRef { ptr, rows, cols, strides: [row_stride, 1], life: PhantomData }
+    }
+
     /// Rows one after the other without a gap.
     ///
     /// # Errors
@@ -212,7 +218,8 @@ impl<'a, T> MatMut<'a, T> {
     /// Row `row`, if there is one.
     pub fn row_mut(&mut self, row: usize) -> Option<&mut [T]> {
         // SAFETY: a row of the view is inside the slice that the view was checked against, and `&mut self` makes it unique.
-        (row < self.rows).then(|| unsafe { std::slice::from_raw_parts_mut(self.ptr.add(row * self.row_stride), self.cols) })
+        (row < self.rows)
+            .then(|| unsafe { std::slice::from_raw_parts_mut(self.ptr.add(row * self.row_stride), self.cols) })
     }
 
     /// The first `rows` rows, and the rest.

@@ -40,6 +40,11 @@ impl Simd<f32> for Avx2 {
     const LANES: usize = 8;
     const REGS: usize = 16;
 
+            #[inline(always)]
+            fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
+                few()
+            }
+
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         // SAFETY: the token proves AVX.
@@ -103,6 +108,11 @@ impl Simd<f64> for Avx2 {
     type V = __m256d;
     const LANES: usize = 4;
     const REGS: usize = 16;
+
+            #[inline(always)]
+            fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
+                few()
+            }
 
     #[inline(always)]
     fn splat(self, x: f64) -> __m256d {

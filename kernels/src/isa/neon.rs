@@ -2,7 +2,6 @@
 
 use super::simd::{Simd, Token, lanewise, token};
 use core::arch::{aarch64::*, asm};
-use std::array::from_fn;
 
 token! {
     /// Proof of NEON.
@@ -21,6 +20,11 @@ impl Simd<f32> for Neon {
     const LANES: usize = 4;
     const REGS: usize = 32;
 
+            #[inline(always)]
+            fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
+                many()
+            }
+
     #[inline(always)]
     fn splat(self, x: f32) -> float32x4_t {
         // SAFETY: the token proves NEON.
@@ -36,14 +40,11 @@ impl Simd<f32> for Neon {
     #[inline(always)]
     unsafe fn load_n(self, p: *const f32, n: usize) -> float32x4_t {
         debug_assert!(n <= 4);
-        // SAFETY: the caller vouches for `n` values at `p`, and only i < n is read.
-        let lanes: [f32; 4] = from_fn(|i| {
-            if i < n {
-                unsafe { p.add(i).read_unaligned() }
-            } else {
-                0.0
-            }
-        });
+        let mut lanes = [0.0; 4];
+        for (i, x) in lanes.iter_mut().take(n).enumerate() {
+            // SAFETY: the caller vouches for `n` values at `p`, and i < n.
+            *x = unsafe { p.add(i).read_unaligned() };
+        }
         // SAFETY: `lanes` holds 4 values; the token proves NEON.
         unsafe { vld1q_f32(lanes.as_ptr()) }
     }
@@ -94,6 +95,11 @@ impl Simd<f64> for Neon {
     const LANES: usize = 2;
     const REGS: usize = 32;
 
+            #[inline(always)]
+            fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
+                many()
+            }
+
     #[inline(always)]
     fn splat(self, x: f64) -> float64x2_t {
         // SAFETY: the token proves NEON.
@@ -109,14 +115,11 @@ impl Simd<f64> for Neon {
     #[inline(always)]
     unsafe fn load_n(self, p: *const f64, n: usize) -> float64x2_t {
         debug_assert!(n <= 2);
-        // SAFETY: the caller vouches for `n` values at `p`, and only i < n is read.
-        let lanes: [f64; 2] = from_fn(|i| {
-            if i < n {
-                unsafe { p.add(i).read_unaligned() }
-            } else {
-                0.0
-            }
-        });
+        let mut lanes = [0.0; 2];
+        for (i, x) in lanes.iter_mut().take(n).enumerate() {
+            // SAFETY: the caller vouches for `n` values at `p`, and i < n.
+            *x = unsafe { p.add(i).read_unaligned() };
+        }
         // SAFETY: `lanes` holds 2 values; the token proves NEON.
         unsafe { vld1q_f64(lanes.as_ptr()) }
     }

@@ -35,6 +35,11 @@ macro_rules! portable {
             const REGS: usize = 16;
 
             #[inline(always)]
+            fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
+                few()
+            }
+
+            #[inline(always)]
             fn splat(self, x: $t) -> Self::V {
                 [x; LANES]
             }
@@ -48,14 +53,12 @@ macro_rules! portable {
             #[inline(always)]
             unsafe fn load_n(self, p: *const $t, n: usize) -> Self::V {
                 debug_assert!(n <= LANES);
-                // SAFETY: the caller vouches for `n` values at `p`, and only i < n is read.
-                from_fn(|i| {
-                    if i < n {
-                        unsafe { p.add(i).read_unaligned() }
-                    } else {
-                        0.0
-                    }
-                })
+                let mut v = [0.0; LANES];
+                for (i, x) in v.iter_mut().take(n).enumerate() {
+                    // SAFETY: the caller vouches for `n` values at `p`, and i < n.
+                    *x = unsafe { p.add(i).read_unaligned() };
+                }
+                v
             }
 
             #[inline(always)]

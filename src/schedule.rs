@@ -1,0 +1,130 @@
+//! How to cut the work: a plan that is plain data, and the only user of rayon.
+
+use crate::dims::Dims;
+use crate::error::Result;
+
+/// How many threads a layer may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Threads {
+    /// The caller's thread alone.
+    #[cfg_attr(not(feature = "rayon"), default)]
+    One,
+    /// The rayon pool that the caller is in, else the global one; only where there is enough work. Feature `rayon`.
+    #[cfg(feature = "rayon")]
+    #[default]
+    Pool,
+}
+
+impl Threads {
+    /// How many that is, here and now.
+    pub fn count(self) -> usize {
+        match self {
+            Threads::One => 1,
+            #[cfg(feature = "rayon")]
+            Threads::Pool => rayon::current_num_threads(),
+        }
+    }
+}
+
+/// Floating-point operations that a part must have to be worth waking a thread for.
+const WORTH_A_THREAD: f64 = 1e6;
+
+/// Fewest rows that a part has: with fewer, weights are read again for too little work.
+const ROWS_OF_A_PART: usize = 8;
+
+/// Bytes of the input product that are computed ahead of the steps: they should still be in L2 when they are used.
+const BLOCK_BYTES: usize = 1 << 18;
+
+/// How a sequence of known sizes is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Parts that the batch rows are cut into, each computed by one thread.
+    pub parts: usize,
+    /// Timesteps whose input product is computed at once.
+    pub block: usize,
+}
+
+impl Plan {
+    /// The plan for `[T, N, I]` on `threads` threads; `bytes` of an element.
+    pub fn new(dims: Dims, time: usize, batch: usize, threads: usize, bytes: usize) -> Plan {
+        let work = dims.flops() * time as f64 * batch as f64;
+        let worth = (work / WORTH_A_THREAD).min(threads as f64) as usize;
+        let parts = worth.min(batch / ROWS_OF_A_PART).max(1);
+        let rows = batch.div_ceil(parts).max(1);
+        let row_bytes = (dims.cell.gates() * dims.hidden).saturating_mul(bytes);
+        let block = (BLOCK_BYTES / row_bytes.saturating_mul(rows).max(1)).clamp(1, time.max(1));
+        Plan { parts, block }
+    }
+}
+
+/// Work that can be cut in two.
+pub(crate) trait Split: Sized + Send {
+    /// Two pieces, of `left` and `right` parts.
+    fn split(self, left: usize, right: usize) -> Result<(Self, Self)>;
+    /// Computes it on this thread.
+    fn run(self) -> Result<()>;
+}
+
+/// Runs `job` in `parts` parts by `join` alone, which allocates nothing inside the pool.
+pub(crate) fn run<J: Split>(job: J, parts: usize) -> Result<()> {
+    if parts <= 1 {
+        return job.run();
+    }
+    let (left, right) = (parts / 2, parts - parts / 2);
+    let (a, b) = job.split(left, right)?;
+    let (a, b) = join(|| run(a, left), || run(b, right));
+    a.and(b)
+}
+
+#[cfg(feature = "rayon")]
+use rayon::join;
+
+/// Both, one after the other: no plan has more than one part without rayon.
+#[cfg(not(feature = "rayon"))]
+fn join<A, B>(a: impl FnOnce() -> A, b: impl FnOnce() -> B) -> (A, B) {
+    (a(), b())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::{Cell, Reset};
+
+    const GRU: Cell = Cell::Gru { reset: Reset::After };
+
+    fn plan(input: usize, hidden: usize, batch: usize, time: usize, threads: usize) -> Plan {
+        Plan::new(Dims::new(GRU, input, hidden), time, batch, threads, 4)
+    }
+
+    #[test]
+    fn small_work_wakes_nobody() {
+        assert_eq!(plan(8, 4, 32, 10, 2).parts, 1);
+        assert_eq!(plan(64, 64, 1, 100, 8).parts, 1);
+        assert_eq!(plan(256, 256, 1, 1, 8).parts, 1);
+    }
+
+    #[test]
+    fn large_batches_are_shared() {
+        assert_eq!(plan(256, 256, 32, 50, 1).parts, 1);
+        assert_eq!(plan(256, 256, 32, 50, 2).parts, 2);
+        assert_eq!(plan(256, 256, 32, 50, 64).parts, 4);
+        assert_eq!(plan(256, 256, 15, 50, 64).parts, 1);
+    }
+
+    #[test]
+    fn blocks_of_time_stay_in_the_cache() {
+        assert_eq!(plan(256, 256, 1, 1000, 1).block, 85);
+        assert_eq!(plan(256, 256, 32, 50, 1).block, 2);
+        assert_eq!(plan(256, 256, 4096, 50, 1).block, 1);
+        assert_eq!(plan(1, 1, 1, 7, 1).block, 7);
+    }
+
+    #[test]
+    fn nothing_to_do_is_a_plan_too() {
+        for (batch, time) in [(0, 5), (5, 0), (0, 0)] {
+            assert_eq!(plan(3, 5, batch, time, 8).parts, 1);
+            assert!(plan(3, 5, batch, time, 8).block >= 1);
+        }
+        assert_eq!(plan(usize::MAX / 4, 1, 1 << 40, 1 << 40, 2).block, 1 << 40 >> 40);
+    }
+}
