@@ -47,6 +47,7 @@ pub(crate) struct At<T> {
 /// Left operand times panel, block by block, each tile handed to the epilogue.
 pub(crate) struct Product<'a, T, E> {
     rows: SeqRef<'a, T>,
+    select: Option<&'a [u32]>,
     panel: &'a Panel<T>,
     blocks: Range<usize>,
     epilogue: E,
@@ -55,49 +56,52 @@ pub(crate) struct Product<'a, T, E> {
 impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     /// # Safety
     /// The channels of `rows` are the panel's K, the panel has `E::Acc` gates and was packed for the instruction set
-    /// this will run on, `blocks` are blocks of the panel, and `epilogue` may be called for each of these rows and blocks.
-    pub(crate) unsafe fn new(rows: SeqRef<'a, T>, panel: &'a Panel<T>, blocks: Range<usize>, epilogue: E) -> Self {
-        Product { rows, panel, blocks, epilogue }
+    /// this will run on, `blocks` are blocks of the panel, `select` are rows of the one timestep of `rows`, or there is no
+    /// selection, and `epilogue` may be called for each of these rows and blocks.
+    pub(crate) unsafe fn new(rows: SeqRef<'a, T>, select: Option<&'a [u32]>, panel: &'a Panel<T>, epilogue: E) -> Self {
+        Product { rows, select, panel, blocks: 0..panel.blocks(), epilogue }
     }
 
     /// The product in tiles of MR rows by U blocks. A last row alone goes through tiles of one row by U1 blocks;
     /// more rows than one but fewer than MR are a full tile whose spare rows repeat the last one and are not stored.
     #[inline(always)]
     fn walk<S: Simd<T>, const MR: usize, const U: usize, const U1: usize>(&self, s: S) {
-        let shape = self.rows.shape();
-        let rows = shape.time * shape.batch;
+        let start = self.rows.walk(self.select);
+        let rows = start.count();
         let tiled = if rows % MR == 1 { rows - 1 } else { rows };
+        let mut end = start;
         for first in self.blocks.clone().step_by(U) {
-            let mut pointers = self.rows.row_pointers();
+            let mut walk = start;
             for row in (0..tiled).step_by(MR) {
                 let live = MR.min(tiled - row);
-                let mut operands = [pointers.next(); MR];
+                let mut operands = [walk.next(); MR];
                 for operand in &mut operands[1..live] {
-                    *operand = pointers.next();
+                    *operand = walk.next();
                 }
                 let last = operands[live - 1];
                 operands[live..].fill(last);
-                // SAFETY: `operands` are rows of the left operand, `row..row + live` their numbers.
-                unsafe { self.tile::<S, MR, U>(s, operands, row..row + live, first) };
+                // SAFETY: `operands` are rows of the left operand with their numbers.
+                unsafe { self.tile::<S, MR, U>(s, operands, live, first) };
             }
+            end = walk;
         }
         if tiled < rows {
-            let Some(last) = self.rows.row(shape.time - 1, shape.batch - 1) else { return };
+            let last = end.next();
             for first in self.blocks.clone().step_by(U1) {
                 // SAFETY: as above, for the last row.
-                unsafe { self.tile::<S, 1, U1>(s, [last.as_ptr()], tiled..rows, first) };
+                unsafe { self.tile::<S, 1, U1>(s, [last], 1, first) };
             }
         }
     }
 
     /// # Safety
-    /// `operands` are valid for reads of K values; `rows` are row numbers of the product, at most MR.
+    /// `operands` are numbers of rows of the product and pointers to their K values; 1 <= `live` <= MR.
     #[inline(always)]
     unsafe fn tile<S: Simd<T>, const MR: usize, const U: usize>(
         &self,
         s: S,
-        operands: [*const T; MR],
-        rows: Range<usize>,
+        operands: [(usize, *const T); MR],
+        live: usize,
         first: usize,
     ) {
         const {
@@ -118,10 +122,11 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         // its heads, K times all gates of LANES values.
         unsafe {
             let mut acc = [[<E::Acc<S::V> as Block<S::V>>::fill(s.splat(T::ZERO)); U]; MR];
+            let mut rows = [std::ptr::null(); MR];
             for m in 0..MR {
-                let row = (rows.start + m).min(rows.end - 1);
+                rows[m] = operands[m].1;
                 for u in 0..U {
-                    acc[m][u] = self.epilogue.start(s, At { row, ..places[u] });
+                    acc[m][u] = self.epilogue.start(s, At { row: operands[m].0, ..places[u] });
                 }
             }
             let mut weights = [std::ptr::null(); U];
@@ -130,17 +135,17 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
             }
             let k = panel.shape().k;
             if MR == 1 {
-                acc = multiply(s, acc, operands, weights, k);
+                acc = multiply(s, acc, rows, weights, k);
             } else {
                 // A large tile takes every register: compiled together with what surrounds it, some would be spilled
                 // inside the loop. As a function of its own it costs each accumulator one store and one load.
                 acc = apart(
                     s,
                     #[inline(always)]
-                    || multiply(s, acc, operands, weights, k),
+                    || multiply(s, acc, rows, weights, k),
                 );
             }
-            for (m, row) in rows.enumerate() {
+            for (m, &(row, _)) in operands[..live].iter().enumerate() {
                 for (u, &at) in places.iter().enumerate() {
                     if first + u < self.blocks.end {
                         self.epilogue.finish(s, At { row, ..at }, acc[m][u]);

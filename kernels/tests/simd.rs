@@ -1,16 +1,11 @@
 //! Every operation of every instruction set of this processor, lane by lane, against scalar Rust.
 
-#[cfg(unix)]
-mod guard;
-
 use gatefold_kernels::isa::{Dispatch, Isa, Op, Simd};
 use std::fmt::Debug;
 use std::ops::{Mul, Neg};
 
 /// Scalar Rust: the oracle.
-trait Scalar:
-    Dispatch + Copy + Debug + PartialOrd + Mul<Output = Self> + Neg<Output = Self> + 'static
-{
+trait Scalar: Dispatch + Copy + Debug + PartialOrd + Mul<Output = Self> + Neg<Output = Self> + 'static {
     const MANTISSA_BITS: u32;
     const SPECIAL: &'static [Self];
     fn of_bits(bits: u64) -> Self;
@@ -23,19 +18,7 @@ trait Scalar:
 }
 
 /// The operations on values alone, in the order of [`Scalar::expected`] and [`Lanewise`].
-const NAMES: [&str; 11] = [
-    "fma",
-    "fnma",
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "neg",
-    "abs",
-    "copysign",
-    "select_lt",
-    "ldexp",
-];
+const NAMES: [&str; 11] = ["fma", "fnma", "add", "sub", "mul", "div", "neg", "abs", "copysign", "select_lt", "ldexp"];
 
 macro_rules! scalar {
     ($t:ident, $bits:ident, $mantissa:literal) => {
@@ -131,11 +114,7 @@ fn lanes<T: Scalar>() -> Vec<[T; 4]> {
     let mut lanes = Vec::new();
     for (i, &a) in special.iter().enumerate() {
         for (j, &b) in special.iter().enumerate() {
-            lanes.extend(
-                special
-                    .iter()
-                    .map(|&c| [a, b, c, special[(i + j) % special.len()]]),
-            );
+            lanes.extend(special.iter().map(|&c| [a, b, c, special[(i + j) % special.len()]]));
         }
     }
     let one = T::integer(1).bits();
@@ -154,6 +133,13 @@ fn lanes<T: Scalar>() -> Vec<[T; 4]> {
     lanes
 }
 
+/// The vector that starts at `i`.
+#[inline(always)]
+fn at<T, S: Simd<T>>(s: S, plane: &[T], i: usize) -> S::V {
+    // SAFETY: slicing panics where there are not LANES values.
+    unsafe { s.load(plane[i..i + S::LANES].as_ptr()) }
+}
+
 /// The operations of [`NAMES`] on planes of a, b, c and d: a plane of results each.
 struct Lanewise<'a, T> {
     planes: [&'a [T]; 4],
@@ -167,10 +153,8 @@ impl<T: Scalar> Op<T> for Lanewise<'_, T> {
         let len = self.planes[0].len();
         let mut out = NAMES.map(|_| vec![T::integer(7); len]);
         for i in (0..len).step_by(S::LANES) {
-            // SAFETY: the slice ends the run if there are not LANES values.
-            let [a, b, c, d] = self
-                .planes
-                .map(|x| unsafe { s.load(x[i..i + S::LANES].as_ptr()) });
+            let [a, b, c, d] = self.planes;
+            let (a, b, c, d) = (at(s, a, i), at(s, b, i), at(s, c, i), at(s, d, i));
             let results = [
                 s.fma(a, b, c),
                 s.fnma(a, b, c),
@@ -197,19 +181,10 @@ fn lanewise<T: Scalar>() {
     let lanes = lanes::<T>();
     let planes: [Vec<T>; 4] = std::array::from_fn(|i| lanes.iter().map(|lane| lane[i]).collect());
     everywhere::<T>(|isa| {
-        let found = T::dispatch(
-            isa,
-            Lanewise {
-                planes: planes.each_ref().map(Vec::as_slice),
-            },
-        );
+        let found = T::dispatch(isa, Lanewise { planes: planes.each_ref().map(Vec::as_slice) });
         for (i, &lane) in lanes.iter().enumerate() {
             for ((name, found), expected) in NAMES.iter().zip(&found).zip(T::expected(lane)) {
-                assert!(
-                    same(found[i], expected),
-                    "{isa:?} {name} {lane:?}: {:?}, not {expected:?}",
-                    found[i]
-                );
+                assert!(same(found[i], expected), "{isa:?} {name} {lane:?}: {:?}, not {expected:?}", found[i]);
             }
         }
     });
@@ -235,13 +210,12 @@ impl<T: Scalar> Op<T> for Splat<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> Self::Out {
-        let vectors = self.values.iter().map(|&x| {
-            let mut lanes = vec![T::integer(7); S::LANES];
+        let mut vectors = vec![vec![T::integer(7); S::LANES]; self.values.len()];
+        for (lanes, &x) in vectors.iter_mut().zip(self.values) {
             // SAFETY: LANES values.
             unsafe { s.store(lanes.as_mut_ptr(), s.splat(x)) }
-            lanes
-        });
-        vectors.collect()
+        }
+        vectors
     }
 }
 
@@ -250,10 +224,7 @@ fn splat<T: Scalar>() {
         let found = T::dispatch(isa, Splat { values: T::SPECIAL });
         for (&x, lanes) in T::SPECIAL.iter().zip(found) {
             assert_eq!(lanes.len(), T::lanes(isa));
-            assert!(
-                lanes.iter().all(|&lane| same(lane, x)),
-                "{isa:?} {x:?}: {lanes:?}"
-            );
+            assert!(lanes.iter().all(|&lane| same(lane, x)), "{isa:?} {x:?}: {lanes:?}");
         }
     });
 }
@@ -291,28 +262,12 @@ impl<T: Scalar> Op<T> for Ldexp<T> {
 fn ldexp<T: Scalar>(least: i32, greatest: i32) {
     everywhere::<T>(|isa| {
         // Each in [1, 2): every n in the range leaves a normal number.
-        for a in [
-            T::integer(1),
-            T::integer(3).times_power_of_two(-1),
-            T::of_bits(T::integer(2).bits() - 1),
-        ] {
-            let found = T::dispatch(
-                isa,
-                Ldexp {
-                    a,
-                    n: least..=greatest,
-                },
-            );
+        for a in [T::integer(1), T::integer(3).times_power_of_two(-1), T::of_bits(T::integer(2).bits() - 1)] {
+            let found = T::dispatch(isa, Ldexp { a, n: least..=greatest });
             for (n, found) in (least..=greatest).zip(found) {
                 let expected = a.times_power_of_two(n);
-                assert!(
-                    same(found, expected),
-                    "{isa:?} {a:?} * 2^{n}: {found:?}, not {expected:?}"
-                );
-                assert!(
-                    same(T::dispatch(isa, Ldexp { a: -a, n: n..=n })[0], -expected),
-                    "{isa:?} -{a:?} * 2^{n}"
-                );
+                assert!(same(found, expected), "{isa:?} {a:?} * 2^{n}: {found:?}, not {expected:?}");
+                assert!(same(T::dispatch(isa, Ldexp { a: -a, n: n..=n })[0], -expected), "{isa:?} -{a:?} * 2^{n}");
             }
         }
     });
@@ -322,143 +277,6 @@ fn ldexp<T: Scalar>(least: i32, greatest: i32) {
 fn ldexp_multiplies_by_powers_of_two() {
     ldexp::<f32>(-126, 127);
     ldexp::<f64>(-1022, 1023);
-}
-
-#[cfg(unix)]
-mod memory {
-    use super::*;
-    use guard::Guarded;
-
-    /// `load_n`, `store_n`, and at n = LANES also `load` and `store`, of n values with nothing after them.
-    struct Edge<T> {
-        n: usize,
-        /// Values that are not to be found where nothing was stored.
-        canary: T,
-    }
-
-    impl<T: Scalar> Edge<T> {
-        /// 1, 2, 3 and so on.
-        fn values(&self) -> Vec<T> {
-            (1..=self.n as i32).map(T::integer).collect()
-        }
-
-        /// Runs `load` on values that end at the guard page; all lanes of what it returns.
-        fn load<S: Simd<T>>(&self, s: S, load: impl FnOnce(*const T) -> S::V) -> Vec<T> {
-            let source = Guarded::new(&self.values());
-            let mut lanes = vec![self.canary; S::LANES];
-            // SAFETY: LANES values.
-            unsafe { s.store(lanes.as_mut_ptr(), load(source.values().as_ptr())) }
-            lanes
-        }
-
-        /// Runs `store` on memory of LANES canaries and then n more, which end at the guard page; the memory.
-        fn store<S: Simd<T>>(&self, s: S, store: impl FnOnce(*mut T, S::V)) -> Vec<T> {
-            let source: Vec<T> = (1..=S::LANES as i32).map(T::integer).collect();
-            let mut target = Guarded::new(&vec![self.canary; S::LANES + self.n]);
-            // SAFETY: LANES values.
-            let v = unsafe { s.load(source.as_ptr()) };
-            store(target.values_mut()[S::LANES..].as_mut_ptr(), v);
-            target.values().to_vec()
-        }
-    }
-
-    impl<T: Scalar> Op<T> for Edge<T> {
-        type Out = ();
-
-        #[inline(always)]
-        fn run<S: Simd<T>>(self, s: S) {
-            let Self { n, canary } = self;
-            let loaded = [self.values(), vec![T::integer(0); S::LANES - n]].concat();
-            let stored = [vec![canary; S::LANES], self.values()].concat();
-            // SAFETY: `p` has n values.
-            let lanes = self.load(s, |p| unsafe { s.load_n(p, n) });
-            assert!(all_same(&lanes, &loaded), "{s:?} load_n {n}: {lanes:?}");
-            // SAFETY: `p` has n values.
-            let memory = self.store(s, |p, v| unsafe { s.store_n(p, v, n) });
-            assert!(all_same(&memory, &stored), "{s:?} store_n {n}: {memory:?}");
-            if n == S::LANES {
-                // SAFETY: `p` has n = LANES values.
-                let lanes = self.load(s, |p| unsafe { s.load(p) });
-                assert!(all_same(&lanes, &loaded), "{s:?} load: {lanes:?}");
-                // SAFETY: `p` has n = LANES values.
-                let memory = self.store(s, |p, v| unsafe { s.store(p, v) });
-                assert!(all_same(&memory, &stored), "{s:?} store: {memory:?}");
-            }
-        }
-    }
-
-    fn all_same<T: Scalar>(found: &[T], expected: &[T]) -> bool {
-        found.len() == expected.len() && found.iter().zip(expected).all(|(&x, &y)| same(x, y))
-    }
-
-    fn edges<T: Scalar>(canary: T) {
-        everywhere::<T>(|isa| {
-            (0..=T::lanes(isa)).for_each(|n| T::dispatch(isa, Edge { n, canary }))
-        });
-    }
-
-    #[test]
-    fn loads_and_stores_touch_nothing_else() {
-        edges(f32::NAN);
-        edges(f64::NAN);
-    }
-}
-
-/// NaN stands after the n values that are moved: none is loaded, none is overwritten.
-struct Within<T> {
-    nan: T,
-}
-
-impl<T: Scalar> Op<T> for Within<T> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        for n in 0..=S::LANES {
-            let source = [vec![T::integer(5); n], vec![self.nan; S::LANES]].concat();
-            let mut target = vec![self.nan; S::LANES];
-            // SAFETY: both have n values, `target` LANES.
-            unsafe {
-                let v = s.load_n(source.as_ptr(), n);
-                s.store(target.as_mut_ptr(), v);
-                let zeros = target.iter().filter(|&&x| same(x, T::integer(0))).count();
-                assert_eq!(zeros, S::LANES - n, "{s:?} load_n {n}: {target:?}");
-                target.fill(self.nan);
-                s.store_n(target.as_mut_ptr(), s.splat(T::integer(5)), n);
-            }
-            let expected = [vec![T::integer(5); n], vec![self.nan; S::LANES - n]].concat();
-            assert!(
-                target.iter().zip(expected).all(|(&x, y)| same(x, y)),
-                "{s:?} store_n {n}: {target:?}"
-            );
-        }
-    }
-}
-
-#[test]
-fn masked_lanes_stay() {
-    everywhere::<f32>(|isa| f32::dispatch(isa, Within { nan: f32::NAN }));
-    everywhere::<f64>(|isa| f64::dispatch(isa, Within { nan: f64::NAN }));
-}
-
-/// Prefetches addresses of which none may be read.
-struct Prefetch;
-
-impl<T: Scalar> Op<T> for Prefetch {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        for address in [0, 1, usize::MAX / 2, usize::MAX / 2 + 1, usize::MAX] {
-            s.prefetch(std::ptr::without_provenance(address));
-        }
-    }
-}
-
-#[test]
-fn prefetch_takes_any_address() {
-    everywhere::<f32>(|isa| f32::dispatch(isa, Prefetch));
-    everywhere::<f64>(|isa| f64::dispatch(isa, Prefetch));
 }
 
 /// LANES and REGS as the token has them.
@@ -485,11 +303,7 @@ fn lanes_and_registers() {
         };
         assert_eq!(f32::dispatch(isa, Sizes), [lanes_f32, regs], "{isa:?}");
         assert_eq!(f64::dispatch(isa, Sizes), [lanes_f64, regs], "{isa:?}");
-        assert_eq!(
-            [f32::lanes(isa), f64::lanes(isa)],
-            [lanes_f32, lanes_f64],
-            "{isa:?}"
-        );
+        assert_eq!([f32::lanes(isa), f64::lanes(isa)], [lanes_f32, lanes_f64], "{isa:?}");
     }
 }
 
@@ -500,9 +314,7 @@ fn names() {
     for &isa in available {
         assert_eq!(Isa::named(isa.name()), Ok(isa));
     }
-    for name in [
-        "avx512", "avx2", "neon", "portable", "", "AVX2", "avx2 ", "sse2", "best",
-    ] {
+    for name in ["avx512", "avx2", "neon", "portable", "", "AVX2", "avx2 ", "sse2", "best"] {
         let here = available.iter().any(|isa| isa.name() == name);
         match Isa::named(name) {
             Ok(isa) => assert!(here && isa.name() == name, "{name:?}"),
@@ -510,10 +322,7 @@ fn names() {
                 assert!(!here, "{name:?}");
                 assert_eq!(error.name, name);
                 let said = error.to_string();
-                assert!(
-                    said.contains(&format!("{name:?}")) && said.contains("portable"),
-                    "{said}"
-                );
+                assert!(said.contains(&format!("{name:?}")) && said.contains("portable"), "{said}");
             }
         }
     }

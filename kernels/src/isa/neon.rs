@@ -81,7 +81,7 @@ impl Simd<f32> for Neon {
         div(a, b) = vdivq_f32(a, b);
         neg(a) = vnegq_f32(a);
         abs(a) = vabsq_f32(a);
-        copysign(a, sign) = vbslq_f32(vdupq_n_u32(1 << 31), sign, a);
+        with_sign(a, sign) = vbslq_f32(vdupq_n_u32(1 << 31), sign, a);
         select_lt(a, b, yes, no) = vbslq_f32(vcltq_f32(a, b), yes, no);
         ldexp(a, t) = {
             let n = vshlq_n_u32::<23>(vreinterpretq_u32_f32(t));
@@ -156,7 +156,7 @@ impl Simd<f64> for Neon {
         div(a, b) = vdivq_f64(a, b);
         neg(a) = vnegq_f64(a);
         abs(a) = vabsq_f64(a);
-        copysign(a, sign) = vbslq_f64(vdupq_n_u64(1 << 63), sign, a);
+        with_sign(a, sign) = vbslq_f64(vdupq_n_u64(1 << 63), sign, a);
         select_lt(a, b, yes, no) = vbslq_f64(vcltq_f64(a, b), yes, no);
         ldexp(a, t) = {
             let n = vshlq_n_u64::<52>(vreinterpretq_u64_f64(t));

@@ -120,7 +120,7 @@ macro_rules! portable {
             }
 
             #[inline(always)]
-            fn copysign(self, a: Self::V, sign: Self::V) -> Self::V {
+            fn with_sign(self, a: Self::V, sign: Self::V) -> Self::V {
                 from_fn(|i| a[i].copysign(sign[i]))
             }
 

@@ -15,22 +15,13 @@ impl<T: Copy> Guarded<T> {
     /// A copy of `values`.
     pub fn new(values: &[T]) -> Self {
         // SAFETY: a question without arguments in memory.
-        let page =
-            usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).expect("a page size");
+        let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).expect("a page size");
         let open = size_of_val(values).next_multiple_of(page);
         let bytes = open + page;
-        let (access, kind) = (
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANON,
-        );
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
         // SAFETY: a new mapping at an address that the system chooses touches nothing that exists.
         let mapping = unsafe { libc::mmap(null_mut(), bytes, access, kind, -1, 0) };
-        assert_ne!(
-            mapping,
-            libc::MAP_FAILED,
-            "mmap: {}",
-            std::io::Error::last_os_error()
-        );
+        assert_ne!(mapping, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
         // SAFETY: the last page of our own mapping, of which nothing is borrowed yet.
         let closed = unsafe { libc::mprotect(mapping.byte_add(open), page, libc::PROT_NONE) };
         assert_eq!(closed, 0, "mprotect: {}", std::io::Error::last_os_error());
@@ -41,12 +32,7 @@ impl<T: Copy> Guarded<T> {
             first
         };
         let first = NonNull::new(first).expect("an address in the mapping");
-        Self {
-            mapping,
-            bytes,
-            first,
-            len: values.len(),
-        }
+        Self { mapping, bytes, first, len: values.len() }
     }
 
     /// The values.
