@@ -90,10 +90,7 @@ pub trait Op<T> {
 
 /// Declares a token: `Avx2 "avx2" by is_x86_feature_detected: "avx2" "fma"`. Its detection and its
 /// trampoline, with the only `#[target_feature]` of that instruction set, read one list of features.
-#[allow(
-    unused_macros,
-    reason = "an architecture of which only the portable code is known has no such token"
-)]
+#[allow(unused_macros, reason = "an architecture of which only the portable code is known has no such token")]
 macro_rules! token {
     ($(#[$doc:meta])* $token:ident $name:literal by $detected:ident: $($feature:tt)+) => {
         $(#[$doc])*
@@ -124,10 +121,7 @@ macro_rules! token {
 }
 
 /// Writes the operations from vectors to a vector, one expression of intrinsics each.
-#[allow(
-    unused_macros,
-    reason = "an architecture of which only the portable code is known has no intrinsics"
-)]
+#[allow(unused_macros, reason = "an architecture of which only the portable code is known has no intrinsics")]
 macro_rules! lanewise {
     ($($op:ident($($arg:ident),+) = $intrinsics:expr;)+) => {$(
         #[inline(always)]
