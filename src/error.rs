@@ -54,34 +54,15 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let values = |n: usize| if n == 1 { "value" } else { "values" };
         match self {
-            Error::Shape {
-                argument,
-                expected,
-                found,
-            } => {
-                write!(
-                    f,
-                    "{argument}: expected {expected} {}, found {found}",
-                    values(*expected)
-                )
+            Error::Shape { argument, expected, found } => {
+                write!(f, "{argument}: expected {expected} {}, found {found}", values(*expected))
             }
-            Error::TooSmall {
-                argument,
-                minimum,
-                found,
-            } => {
-                write!(
-                    f,
-                    "{argument}: expected at least {minimum} {}, found {found}",
-                    values(*minimum)
-                )
+            Error::TooSmall { argument, minimum, found } => {
+                write!(f, "{argument}: expected at least {minimum} {}, found {found}", values(*minimum))
             }
             Error::Zero { argument } => write!(f, "{argument}: expected at least 1, found 0"),
             Error::TooLarge { argument } => {
-                write!(
-                    f,
-                    "{argument}: too large, an array of this size cannot be addressed"
-                )
+                write!(f, "{argument}: too large, an array of this size cannot be addressed")
             }
             Error::Isa(unknown) => unknown.fmt(f),
             Error::Unsupported { what, why } => write!(f, "{what} is not supported: {why}"),
@@ -118,42 +99,18 @@ mod tests {
     fn messages_name_the_argument_and_both_numbers() {
         let cases = [
             (
-                Error::Shape {
-                    argument: "recurrent_kernel",
-                    expected: 48,
-                    found: 36,
-                },
+                Error::Shape { argument: "recurrent_kernel", expected: 48, found: 36 },
                 "recurrent_kernel: expected 48 values, found 36",
             ),
+            (Error::Shape { argument: "bias", expected: 1, found: 0 }, "bias: expected 1 value, found 0"),
             (
-                Error::Shape {
-                    argument: "bias",
-                    expected: 1,
-                    found: 0,
-                },
-                "bias: expected 1 value, found 0",
-            ),
-            (
-                Error::TooSmall {
-                    argument: "workspace",
-                    minimum: 9,
-                    found: 4,
-                },
+                Error::TooSmall { argument: "workspace", minimum: 9, found: 4 },
                 "workspace: expected at least 9 values, found 4",
             ),
+            (Error::Zero { argument: "hidden" }, "hidden: expected at least 1, found 0"),
+            (Error::TooLarge { argument: "input" }, "input: too large, an array of this size cannot be addressed"),
             (
-                Error::Zero { argument: "hidden" },
-                "hidden: expected at least 1, found 0",
-            ),
-            (
-                Error::TooLarge { argument: "input" },
-                "input: too large, an array of this size cannot be addressed",
-            ),
-            (
-                Error::Unsupported {
-                    what: "update_gate",
-                    why: "an LSTM has none",
-                },
+                Error::Unsupported { what: "update_gate", why: "an LSTM has none" },
                 "update_gate is not supported: an LSTM has none",
             ),
         ];

@@ -171,7 +171,7 @@ impl<T: Real> Split for Job<'_, T> {
             let steps = self.plan.block.min(shape.time - first);
             for (stage, buf) in self.stages.iter().zip(&mut scratch.products) {
                 let product = MatMut::dense(buf, steps * shape.batch, stage.product_cols().0)?;
-                stage.input_product(self.x.steps(first, steps)?, product)?;
+                stage.input_product(self.x.steps(first, steps)?, product, None)?;
             }
             for t in first..first + steps {
                 let rows = StepRows { from: (t - first) * shape.batch, count: shape.batch, hidden: self.dims.hidden };
@@ -229,12 +229,14 @@ fn step<T: Real>(
     y: Option<MatMut<'_, T>>,
 ) -> Result<()> {
     let Scratch { products, recurrent, between: [between0, between1] } = scratch;
-    let mut run = |stage: usize, operand, prev: &[MatRef<'_, T>], next: &mut [MatMut<'_, T>], y: Option<MatMut<'_, T>>| {
-        let (cols, recurrent_cols) = stages[stage].product_cols();
-        let input = MatRef::dense(&products[stage], rows.from + rows.count, cols)?.rows_from(rows.from, rows.count)?;
-        let recurrent = MatMut::dense(recurrent, rows.count, recurrent_cols)?;
-        stages[stage].step(operand, recurrent, StepPlanes { input, prev, next, y })
-    };
+    let mut run =
+        |stage: usize, operand, prev: &[MatRef<'_, T>], next: &mut [MatMut<'_, T>], y: Option<MatMut<'_, T>>| {
+            let (cols, recurrent_cols) = stages[stage].product_cols();
+            let input =
+                MatRef::dense(&products[stage], rows.from + rows.count, cols)?.rows_from(rows.from, rows.count)?;
+            let recurrent = MatMut::dense(recurrent, rows.count, recurrent_cols)?;
+            stages[stage].step(operand, recurrent, StepPlanes { input, prev, next, y, row: None, select: None })
+        };
     let [h, h_next] = &mut state.h;
     let operand = rows.operand(h)?;
     match (cell, &mut state.c) {

@@ -8,7 +8,7 @@ use crate::weights::Weights;
 use gatefold_kernels::StepState;
 use gatefold_kernels::buf::Buf;
 use gatefold_kernels::cell::StageKind;
-use gatefold_kernels::gemm::Gemm as PackedGemm;
+use gatefold_kernels::gemm::{Gemm as PackedGemm, Start};
 use gatefold_kernels::isa::Isa;
 use gatefold_kernels::pack::{GateOrder, Panel, PanelShape};
 use gatefold_kernels::pointwise::Pointwise;
@@ -49,7 +49,9 @@ impl<'a, T: Real> StageWeights<'a, T> {
             b => b,
         });
         let own_bias = (chained..rows.end).map(|i| bias(weights.b_r(), i));
-        let matrix = |values, cols| MatRef::dense(values, weights.cell().gates() * hidden, cols)?.rows_from(rows.start, rows.len());
+        let matrix = |values, cols| {
+            MatRef::dense(values, weights.cell().gates() * hidden, cols)?.rows_from(rows.start, rows.len())
+        };
         Ok(StageWeights {
             w: matrix(weights.w(), weights.input())?,
             r: matrix(weights.r(), hidden)?,
@@ -129,7 +131,9 @@ impl<T: Real> Stage<T> {
     pub(crate) fn product_cols(&self) -> (usize, usize) {
         match &self.engine {
             Engine::Packed { input, .. } => (input.product_cols(), 0),
-            Engine::Foreign { .. } => (self.kind.shape().input * self.hidden, self.kind.shape().recurrent * self.hidden),
+            Engine::Foreign { .. } => {
+                (self.kind.shape().input * self.hidden, self.kind.shape().recurrent * self.hidden)
+            }
         }
     }
 
@@ -137,16 +141,25 @@ impl<T: Real> Stage<T> {
     pub(crate) fn bytes(&self) -> usize {
         match &self.engine {
             Engine::Packed { input, recurrent } => input.bytes() + recurrent.bytes(),
-            Engine::Foreign { w, r, bias, heads, .. } => size_of_val(&**w) + size_of_val(&**r) + size_of_val(&**bias) + heads.bytes(),
+            Engine::Foreign { w, r, bias, heads, .. } => {
+                size_of_val(&**w) + size_of_val(&**r) + size_of_val(&**bias) + heads.bytes()
+            }
         }
     }
 
     /// The input product of every row of `x: [T, N, I]`, biases included, into `product: [T*N, product_cols().0]`.
-    pub(crate) fn input_product(&self, x: SeqRef<'_, T>, mut product: MatMut<'_, T>) -> Result<()> {
+    /// `select`: the rows to compute, where `x` is one timestep; a foreign product computes all.
+    pub(crate) fn input_product(
+        &self,
+        x: SeqRef<'_, T>,
+        mut product: MatMut<'_, T>,
+        select: Option<&[u32]>,
+    ) -> Result<()> {
         match &self.engine {
             Engine::Packed { input, .. } => {
                 let order = GateOrder::Panel;
-                Ok(PackedGemm { isa: self.isa, a: x, panel: input, c: product, order, accumulate: false }.run()?)
+                Ok(PackedGemm { isa: self.isa, a: x, panel: input, c: product, order, start: Start::Heads, select }
+                    .run()?)
             }
             Engine::Foreign { gemm, w, bias, .. } => {
                 for row in 0..product.rows() {
@@ -168,20 +181,26 @@ impl<T: Real> Stage<T> {
 
     /// The recurrent product of `operand: [N, H]` and the cell behind it. `input` are the step's rows of the input
     /// product, `recurrent: [N, product_cols().1]` is scratch for a product that cannot be fused.
-    pub(crate) fn step(&self, operand: MatRef<'_, T>, recurrent: MatMut<'_, T>, planes: StepPlanes<'_, '_, T>) -> Result<()> {
-        let StepPlanes { input, prev, next, y } = planes;
+    pub(crate) fn step(
+        &self,
+        operand: MatRef<'_, T>,
+        recurrent: MatMut<'_, T>,
+        planes: StepPlanes<'_, '_, T>,
+    ) -> Result<()> {
+        let StepPlanes { input, prev, next, y, row, select } = planes;
         let (isa, stage) = (self.isa, self.kind);
         match &self.engine {
             Engine::Packed { recurrent: panel, .. } => {
-                let state = StepState { input, order: GateOrder::Panel, prev, next, y };
+                let state = StepState { input, order: GateOrder::Panel, prev, next, y, row, select };
                 Ok(Step { isa, stage, operand, panel, state }.run()?)
             }
             Engine::Foreign { gemm, r, heads, .. } => {
                 let mut product = recurrent;
                 let r = MatRef::dense(r, product.cols(), self.hidden)?.transposed();
                 gemm.gemm(operand, r, T::ZERO, product.reborrow())?;
-                let state = StepState { input, order: GateOrder::Major, prev, next, y };
-                Ok(Pointwise { isa, stage, product: product.as_ref(), heads, state }.run()?)
+                let order = GateOrder::Major;
+                let state = StepState { input, order, prev, next, y, row, select };
+                Ok(Pointwise { isa, stage, product: product.as_ref(), order, finished: false, heads, state }.run()?)
             }
         }
     }
@@ -193,6 +212,10 @@ pub(crate) struct StepPlanes<'a, 'b, T> {
     pub(crate) prev: &'a [MatRef<'a, T>],
     pub(crate) next: &'a mut [MatMut<'b, T>],
     pub(crate) y: Option<MatMut<'a, T>>,
+    /// One value a row, `[N]`.
+    pub(crate) row: Option<&'a [T]>,
+    /// The rows to compute; `None`: all.
+    pub(crate) select: Option<&'a [u32]>,
 }
 
 fn copy<T: Real>(from: MatRef<'_, T>, to: &mut [T]) {

@@ -69,15 +69,7 @@ impl<T: Real> Weights<T> {
                 expect(name, sizes.b, bias)?;
             }
         }
-        Ok(Weights {
-            cell,
-            input,
-            hidden,
-            w,
-            r,
-            b_w,
-            b_r,
-        })
+        Ok(Weights { cell, input, hidden, w, r, b_w, b_r })
     }
 
     /// Says by which convention these weights of a GRU were trained, and converts them to the canonical
@@ -97,18 +89,10 @@ impl<T: Real> Weights<T> {
     /// [`Error::Unsupported`] for a cell that is not a GRU.
     pub fn update_gate(mut self, convention: UpdateGate) -> Result<Self> {
         let Cell::Gru { .. } = self.cell else {
-            return Err(Error::Unsupported {
-                what: "update_gate",
-                why: "only a GRU has an update gate",
-            });
+            return Err(Error::Unsupported { what: "update_gate", why: "only a GRU has an update gate" });
         };
         if convention == UpdateGate::TakesNew {
-            let arrays = [
-                Some(&mut self.w),
-                Some(&mut self.r),
-                self.b_w.as_mut(),
-                self.b_r.as_mut(),
-            ];
+            let arrays = [Some(&mut self.w), Some(&mut self.r), self.b_w.as_mut(), self.b_r.as_mut()];
             for array in arrays.into_iter().flatten() {
                 let block = array.len() / self.cell.gates();
                 for value in &mut array[order::GRU_UPDATE * block..][..block] {
@@ -183,11 +167,7 @@ struct Sizes {
 impl Sizes {
     /// For an input and a hidden size with the names that errors are to give them. Twice the values of
     /// an array can be counted and their bytes addressed.
-    fn new<T>(
-        cell: Cell,
-        input: (&'static str, usize),
-        hidden: (&'static str, usize),
-    ) -> Result<Sizes> {
+    fn new<T>(cell: Cell, input: (&'static str, usize), hidden: (&'static str, usize)) -> Result<Sizes> {
         for (argument, size) in [input, hidden] {
             if size == 0 {
                 return Err(Error::Zero { argument });
@@ -195,31 +175,17 @@ impl Sizes {
         }
         let most = isize::MAX as usize / size_of::<T>().max(1);
         let times = |a: usize, (argument, b): (&'static str, usize)| {
-            a.checked_mul(b)
-                .filter(|&n| n <= most)
-                .ok_or(Error::TooLarge { argument })
+            a.checked_mul(b).filter(|&n| n <= most).ok_or(Error::TooLarge { argument })
         };
         let b = times(cell.gates(), hidden)?;
-        Ok(Sizes {
-            w: times(b, input)?,
-            r: times(b, hidden)?,
-            b,
-        })
+        Ok(Sizes { w: times(b, input)?, r: times(b, hidden)?, b })
     }
 }
 
 /// Checks that an array has as many values as it must.
 pub(crate) fn expect<T>(argument: &'static str, expected: usize, values: &[T]) -> Result<()> {
     let found = values.len();
-    if found == expected {
-        Ok(())
-    } else {
-        Err(Error::Shape {
-            argument,
-            expected,
-            found,
-        })
-    }
+    if found == expected { Ok(()) } else { Err(Error::Shape { argument, expected, found }) }
 }
 
 #[cfg(test)]
@@ -228,16 +194,10 @@ mod tests {
     use crate::cell::{Activation, Reset};
 
     const CELLS: [Cell; 4] = [
-        Cell::SimpleRnn {
-            activation: Activation::Relu,
-        },
+        Cell::SimpleRnn { activation: Activation::Relu },
         Cell::Lstm,
-        Cell::Gru {
-            reset: Reset::After,
-        },
-        Cell::Gru {
-            reset: Reset::Before,
-        },
+        Cell::Gru { reset: Reset::After },
+        Cell::Gru { reset: Reset::Before },
     ];
 
     /// Weights of input 3, hidden 2 with the lengths as given for w, r, b_w, b_r.
@@ -253,23 +213,13 @@ mod tests {
             let lengths = [6 * g, 4 * g, 2 * g, 2 * g];
             let weights = build(cell, lengths).unwrap();
             assert_eq!([weights.w().len(), weights.r().len()], lengths[..2]);
-            assert_eq!(
-                [weights.b_w().unwrap().len(), weights.b_r().unwrap().len()],
-                lengths[2..]
-            );
+            assert_eq!([weights.b_w().unwrap().len(), weights.b_r().unwrap().len()], lengths[2..]);
             for (k, argument) in ["w", "r", "b_w", "b_r"].into_iter().enumerate() {
                 for found in [0, lengths[k] - 1, lengths[k] + 1] {
                     let mut wrong = lengths;
                     wrong[k] = found;
                     let error = build(cell, wrong).unwrap_err();
-                    assert_eq!(
-                        error,
-                        Error::Shape {
-                            argument,
-                            expected: lengths[k],
-                            found
-                        }
-                    );
+                    assert_eq!(error, Error::Shape { argument, expected: lengths[k], found });
                 }
             }
         }
@@ -277,28 +227,14 @@ mod tests {
 
     #[test]
     fn sizes_must_be_positive_and_countable() {
-        let build = |input, hidden| {
-            Weights::<f32>::new(Cell::Lstm, input, hidden, vec![], vec![], None, None)
-        };
+        let build = |input, hidden| Weights::<f32>::new(Cell::Lstm, input, hidden, vec![], vec![], None, None);
         assert_eq!(build(0, 1).unwrap_err(), Error::Zero { argument: "input" });
         assert_eq!(build(1, 0).unwrap_err(), Error::Zero { argument: "hidden" });
-        assert_eq!(
-            build(usize::MAX, 1).unwrap_err(),
-            Error::TooLarge { argument: "input" }
-        );
-        assert_eq!(
-            build(1, usize::MAX).unwrap_err(),
-            Error::TooLarge { argument: "hidden" }
-        );
-        assert_eq!(
-            build(1, 1 << (usize::BITS / 2)).unwrap_err(),
-            Error::TooLarge { argument: "hidden" }
-        );
+        assert_eq!(build(usize::MAX, 1).unwrap_err(), Error::TooLarge { argument: "input" });
+        assert_eq!(build(1, usize::MAX).unwrap_err(), Error::TooLarge { argument: "hidden" });
+        assert_eq!(build(1, 1 << (usize::BITS / 2)).unwrap_err(), Error::TooLarge { argument: "hidden" });
         // 2^(bits - 5) values of w can be counted, their 4 * 2^(bits - 3) bytes cannot be addressed.
-        assert_eq!(
-            build(1 << (usize::BITS - 5), 1).unwrap_err(),
-            Error::TooLarge { argument: "input" }
-        );
+        assert_eq!(build(1 << (usize::BITS - 5), 1).unwrap_err(), Error::TooLarge { argument: "input" });
     }
 
     #[test]
@@ -309,12 +245,7 @@ mod tests {
             assert_eq!(kept, weights);
             let turned = weights.clone().update_gate(UpdateGate::TakesNew).unwrap();
             let arrays = |w: &Weights<f64>| {
-                [
-                    w.w().to_vec(),
-                    w.r().to_vec(),
-                    w.b_w().unwrap().to_vec(),
-                    w.b_r().unwrap().to_vec(),
-                ]
+                [w.w().to_vec(), w.r().to_vec(), w.b_w().unwrap().to_vec(), w.b_r().unwrap().to_vec()]
             };
             for (before, after) in arrays(&weights).iter().zip(&arrays(&turned)) {
                 let block = before.len() / 3;
@@ -332,13 +263,7 @@ mod tests {
             let g = cell.gates();
             for convention in [UpdateGate::KeepsPast, UpdateGate::TakesNew] {
                 let weights = build(cell, [6 * g, 4 * g, 2 * g, 2 * g]).unwrap();
-                assert!(matches!(
-                    weights.update_gate(convention),
-                    Err(Error::Unsupported {
-                        what: "update_gate",
-                        ..
-                    })
-                ));
+                assert!(matches!(weights.update_gate(convention), Err(Error::Unsupported { what: "update_gate", .. })));
             }
         }
     }
@@ -346,9 +271,6 @@ mod tests {
     #[test]
     fn debug_shows_sizes() {
         let text = format!("{:?}", build(Cell::Lstm, [24, 16, 8, 8]).unwrap());
-        assert_eq!(
-            text,
-            "Weights { cell: Lstm, input: 3, hidden: 2, b_w: true, b_r: true, .. }"
-        );
+        assert_eq!(text, "Weights { cell: Lstm, input: 3, hidden: 2, b_w: true, b_r: true, .. }");
     }
 }

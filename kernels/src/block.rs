@@ -5,18 +5,57 @@
 
 use std::ops::IndexMut;
 
-/// `[V; N]` seen by generic code.
+/// `[V; N]` seen by generic code, N from 0 to 4.
 pub trait Block<V>: Copy + IndexMut<usize, Output = V> {
     /// How many.
     const N: usize;
     /// All of them `v`.
     fn fill(v: V) -> Self;
+    /// Calls the method of `f` for this N, and instantiates no other.
+    fn by_length<F: ByLength>(f: F);
 }
 
-impl<V: Copy, const LEN: usize> Block<V> for [V; LEN] {
-    const N: usize = LEN;
-    #[inline(always)]
-    fn fill(v: V) -> Self {
-        [v; LEN]
-    }
+/// What to do for each number of vectors.
+#[allow(missing_docs)]
+pub trait ByLength {
+    fn one(self);
+    fn two(self);
+    fn three(self);
+    fn four(self);
 }
+
+macro_rules! block {
+    ($n:literal $f:ident $call:expr) => {
+        impl<V: Copy> Block<V> for [V; $n] {
+            const N: usize = $n;
+            #[inline(always)]
+            fn fill(v: V) -> Self {
+                [v; $n]
+            }
+            #[inline(always)]
+            fn by_length<F: ByLength>($f: F) {
+                $call
+            }
+        }
+
+        impl Blocks for Length<$n> {
+            type Of<V: Copy> = [V; $n];
+        }
+    };
+}
+
+/// A number as a type: `<Length<3> as Blocks>::Of<V>` is `[V; 3]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Length<const N: usize>;
+
+/// A length that there is a [`Block`] of.
+pub trait Blocks: Copy {
+    /// The block of this length.
+    type Of<V: Copy>: Block<V>;
+}
+
+block!(0 _f ());
+block!(1 f f.one());
+block!(2 f f.two());
+block!(3 f f.three());
+block!(4 f f.four());

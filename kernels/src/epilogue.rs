@@ -1,8 +1,8 @@
 //! The epilogue that is a cell: finished chains in, new state out.
 
 use crate::block::Block;
-use crate::cell::Stage;
-use crate::gemm::{GateStrides, load_up_to, store_up_to};
+use crate::cell::{Own, Stage, Sums};
+use crate::gemm::{GateStrides, check_selection, load_up_to, store_up_to};
 use crate::isa::{Dispatch, Isa, Simd};
 use crate::mat::{MatMut, MatRef};
 use crate::pack::GateOrder;
@@ -26,6 +26,10 @@ pub struct StepState<'a, 'b, T> {
     pub next: &'a mut [MatMut<'b, T>],
     /// A second place for the first of `next`, `[N, H]`: the layer's output.
     pub y: Option<MatMut<'a, T>>,
+    /// One value a row, `[N]`, for stages that have such: the attention of a GRU's update gate. Else 0.
+    pub row: Option<&'a [T]>,
+    /// The rows to compute; `None`: all. Others are not touched.
+    pub select: Option<&'a [u32]>,
 }
 
 /// The stage with pointers to all that it reads and writes.
@@ -37,6 +41,10 @@ pub(crate) struct Finish<T, C> {
     prev: [Plane<T>; MAX_PLANES],
     next: [Plane<T>; MAX_PLANES],
     y: Option<Plane<T>>,
+    /// Null: zeros.
+    row: *const T,
+    /// Heads before the per-unit vectors.
+    biases: usize,
 }
 
 /// Rows at a stride. What is only read is never written through it.
@@ -104,8 +112,20 @@ impl<T: Real, C: Stage> Finish<T, C> {
             ShapeError::same("y rows", rows, y.rows())?;
             ShapeError::same("y columns", units, y.cols())?;
         }
-        let gates = GateStrides::of(state.order, inputs, units, lanes);
-        Ok(Finish { stage, input: Plane::read(&state.input), gates, prev, next, y: state.y.as_mut().map(Plane::write) })
+        if let Some(row) = state.row {
+            ShapeError::same("row", rows, row.len())?;
+        }
+        check_selection(state.select, 1, rows)?;
+        Ok(Finish {
+            stage,
+            input: Plane::read(&state.input),
+            gates: GateStrides::of(state.order, inputs, units, lanes),
+            prev,
+            next,
+            y: state.y.as_mut().map(Plane::write),
+            row: state.row.map_or(std::ptr::null(), <[T]>::as_ptr),
+            biases: <C::Recurrent<()> as Block<()>>::N - chained::<C>(),
+        })
     }
 
     /// Gates `from..` of the input product.
@@ -151,6 +171,8 @@ unsafe impl<T: Real, C: Stage> Epilogue<T> for Finish<T, C> {
         let zero = s.splat(T::ZERO);
         let mut late = <C::Late<S::V> as Block<S::V>>::fill(zero);
         let mut prev = <C::Prev<S::V> as Block<S::V>>::fill(zero);
+        let mut own = <C::Unit<S::V> as Block<S::V>>::fill(zero);
+        let mut row = zero;
         let unit = at.block * S::LANES;
         // SAFETY: the caller's promise; planes are padded to whole vectors, y has `lanes` units at this block.
         unsafe {
@@ -158,7 +180,13 @@ unsafe impl<T: Real, C: Stage> Epilogue<T> for Finish<T, C> {
             for i in 0..<C::Prev<S::V> as Block<S::V>>::N {
                 prev[i] = s.load(self.prev[i].at(at.row, unit));
             }
-            let next = self.stage.finish(s, acc, late, prev);
+            for i in 0..<C::Unit<S::V> as Block<S::V>>::N {
+                own[i] = s.load(at.heads.add((self.biases + i) * S::LANES));
+            }
+            if C::HAS_ROW && !self.row.is_null() {
+                row = s.splat(*self.row.add(at.row));
+            }
+            let next = self.stage.finish(s, Sums { recurrent: acc, late }, Own { unit: own, row }, prev);
             for i in 0..<C::Next<S::V> as Block<S::V>>::N {
                 s.store(self.next[i].at(at.row, unit), next[i]);
             }

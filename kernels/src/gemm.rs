@@ -1,12 +1,14 @@
 //! C = start + A B for a packed B: the input products, and plain matrix products.
 
+use crate::block::{Block, Blocks, Length};
 use crate::isa::{Dispatch, Isa, Simd};
-use crate::mat::MatMut;
+use crate::mat::{MatMut, MatRef};
 use crate::pack::{GateOrder, Panel};
 use crate::real::Real;
 use crate::seq::SeqRef;
 use crate::shape::ShapeError;
 use crate::tile::{At, Epilogue, Product};
+use std::marker::PhantomData;
 
 /// Most gates that a product has.
 pub const MAX_GATES: usize = 4;
@@ -24,8 +26,27 @@ pub struct Gemm<'a, T> {
     pub c: MatMut<'a, T>,
     /// How C stands.
     pub order: GateOrder,
-    /// Chains start from what C holds; else from the heads, or from zero where the panel has none, and C is not read.
-    pub accumulate: bool,
+    /// What the chains start from.
+    pub start: Start<'a, T>,
+    /// The rows to compute, where A is one timestep; `None`: all. Rows of C that are not selected are not touched.
+    pub select: Option<&'a [u32]>,
+}
+
+/// What the chains of a product start from.
+#[derive(Clone, Copy, Debug)]
+pub enum Start<'a, T> {
+    /// The first heads of the panel, one for each gate, or zero where it has none. C is not read.
+    Heads,
+    /// What C holds.
+    C,
+    /// The first `gates` gates: those of an input product `[N, product_cols]` in [`GateOrder::Panel`], which are
+    /// continued; the others: the first heads of the panel. C is not read.
+    Continue {
+        /// The input product.
+        input: MatRef<'a, T>,
+        /// Gates that are continued.
+        gates: usize,
+    },
 }
 
 impl<T: Real> Gemm<'_, T> {
@@ -50,34 +71,64 @@ pub(crate) fn gemm<T: Real>(args: Gemm<'_, T>) -> Result<(), ShapeError> {
         GateOrder::Major => shape.gates * shape.units,
     };
     ShapeError::same("c columns", cols, args.c.cols())?;
-    if shape.heads != 0 {
-        ShapeError::same("panel heads", shape.gates, shape.heads)?;
-    }
+    let biases = match args.start {
+        Start::Heads if shape.heads == 0 => 0,
+        Start::Heads => shape.gates,
+        Start::C => 0,
+        Start::Continue { input, gates } => {
+            ShapeError::same("input rows", rows, input.rows())?;
+            ShapeError::at_least("input columns", gates * panel.blocks() * panel.lanes(), input.cols())?;
+            ShapeError::same("input column stride", 1, input.col_stride())?;
+            ShapeError::at_least("panel gates", gates, shape.gates)?;
+            shape.gates - gates
+        }
+    };
+    ShapeError::at_least("panel heads", biases, shape.heads)?;
+    check_selection(args.select, args.a.shape().time, args.a.shape().batch)?;
     match shape.gates {
-        1 => run::<T, 1>(args),
-        2 => run::<T, 2>(args),
-        3 => run::<T, 3>(args),
-        4 => run::<T, 4>(args),
+        1 => run::<T, Length<1>>(args),
+        2 => run::<T, Length<2>>(args),
+        3 => run::<T, Length<3>>(args),
+        4 => run::<T, Length<4>>(args),
         gates => return Err(ShapeError { argument: "panel gates", expected: MAX_GATES, found: gates }),
     }
     Ok(())
 }
 
-fn run<T: Real, const G: usize>(mut args: Gemm<'_, T>) {
-    let panel = args.panel;
-    let epilogue = Store::<T, G> {
-        c: args.c.as_mut_ptr(),
-        row_stride: args.c.row_stride(),
-        gates: GateStrides::of(args.order, G, panel.shape().units, panel.lanes()),
-        start: match (args.accumulate, panel.shape().heads) {
-            (true, _) => Start::C,
-            (false, 0) => Start::Zero,
-            (false, _) => Start::Heads,
-        },
+/// Selected rows must be rows of a single timestep.
+pub(crate) fn check_selection(select: Option<&[u32]>, time: usize, batch: usize) -> Result<(), ShapeError> {
+    let Some(select) = select else { return Ok(()) };
+    ShapeError::same("timesteps of a selection", 1, time)?;
+    match select.iter().find(|&&row| row as usize >= batch) {
+        Some(&row) => Err(ShapeError { argument: "selected row", expected: batch, found: row as usize }),
+        None => Ok(()),
+    }
+}
+
+fn run<T: Real, G: Blocks>(mut args: Gemm<'_, T>) {
+    let (panel, shape) = (args.panel, args.panel.shape());
+    let (heads, continued, input, input_gates) = match args.start {
+        Start::Heads => (shape.heads, 0, None, 0),
+        Start::C => (0, shape.gates, None, 0),
+        Start::Continue { input, gates } => {
+            (shape.heads, gates, Some(input), input.cols() / (panel.blocks() * panel.lanes()).max(1))
+        }
     };
-    // SAFETY: `gemm` compared the sizes: C has a row for every row of A and a column for every gate and unit, the panel
-    // has G gates, is packed for this instruction set, and has G heads where chains start from them.
-    let product = unsafe { Product::new(args.a, panel, 0..panel.blocks(), epilogue) };
+    let c = Stored {
+        ptr: args.c.as_mut_ptr(),
+        row_stride: args.c.row_stride(),
+        gates: GateStrides::of(args.order, shape.gates, shape.units, panel.lanes()),
+    };
+    let from = input.map_or(c, |input| Stored {
+        ptr: input.as_ptr().cast_mut(),
+        row_stride: input.row_stride(),
+        gates: GateStrides::of(GateOrder::Panel, input_gates, shape.units, panel.lanes()),
+    });
+    let epilogue = Store::<T, G> { c, from, continued, heads, length: PhantomData };
+    // SAFETY: `gemm` compared the sizes: C has a row for every row of A and a column for every gate and unit, and so has
+    // what is continued for its gates; the panel has G gates, is packed for this instruction set, and has a head for
+    // every gate that starts from one.
+    let product = unsafe { Product::new(args.a, args.select, panel, epilogue) };
     T::dispatch(args.isa, product);
 }
 
@@ -105,43 +156,55 @@ impl GateStrides {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Start {
-    Zero,
-    Heads,
-    C,
+/// A stored product.
+struct Stored<T> {
+    /// Written only where it is C.
+    ptr: *mut T,
+    row_stride: usize,
+    gates: GateStrides,
+}
+
+impl<T> Clone for Stored<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Stored<T> {}
+
+impl<T> Stored<T> {
+    #[inline(always)]
+    fn place(&self, at: At<T>, gate: usize) -> *mut T {
+        self.ptr.wrapping_add(at.row * self.row_stride + self.gates.offset(at.block, gate))
+    }
 }
 
 /// Stores the chains to C.
 #[derive(Clone, Copy)]
-struct Store<T, const G: usize> {
-    c: *mut T,
-    row_stride: usize,
-    gates: GateStrides,
-    start: Start,
-}
-
-impl<T, const G: usize> Store<T, G> {
-    #[inline(always)]
-    fn place(&self, at: At<T>, gate: usize) -> *mut T {
-        self.c.wrapping_add(at.row * self.row_stride + self.gates.offset(at.block, gate))
-    }
+struct Store<T, G> {
+    c: Stored<T>,
+    /// What is continued: C itself or an input product.
+    from: Stored<T>,
+    /// Gates that are continued.
+    continued: usize,
+    /// Heads of the panel: the other gates start from them, or from zero where there is none.
+    heads: usize,
+    length: PhantomData<G>,
 }
 
 // SAFETY: only the gates of the row and block are read and written, LANES or the block's units of them.
-unsafe impl<T: Real, const G: usize> Epilogue<T> for Store<T, G> {
-    type Acc<V: Copy> = [V; G];
+unsafe impl<T: Real, G: Blocks> Epilogue<T> for Store<T, G> {
+    type Acc<V: Copy> = G::Of<V>;
 
     #[inline(always)]
-    unsafe fn start<S: Simd<T>>(&self, s: S, at: At<T>) -> [S::V; G] {
-        let mut acc = [s.splat(T::ZERO); G];
-        for g in 0..G {
-            // SAFETY: heads were asked for only where the panel has G of them; C has this row and block.
+    unsafe fn start<S: Simd<T>>(&self, s: S, at: At<T>) -> G::Of<S::V> {
+        let mut acc = G::Of::fill(s.splat(T::ZERO));
+        for g in 0..G::Of::<S::V>::N {
+            // SAFETY: what is continued has this row, block and gate; the panel has as many heads as are asked for.
             unsafe {
-                match self.start {
-                    Start::Zero => {}
-                    Start::Heads => acc[g] = s.load(at.heads.add(g * S::LANES)),
-                    Start::C => acc[g] = load_up_to(s, self.place(at, g), at.lanes),
+                if g < self.continued {
+                    acc[g] = load_up_to(s, self.from.place(at, g), at.lanes);
+                } else if g - self.continued < self.heads {
+                    acc[g] = s.load(at.heads.add((g - self.continued) * S::LANES));
                 }
             }
         }
@@ -149,10 +212,10 @@ unsafe impl<T: Real, const G: usize> Epilogue<T> for Store<T, G> {
     }
 
     #[inline(always)]
-    unsafe fn finish<S: Simd<T>>(&self, s: S, at: At<T>, acc: [S::V; G]) {
-        for g in 0..G {
+    unsafe fn finish<S: Simd<T>>(&self, s: S, at: At<T>, acc: G::Of<S::V>) {
+        for g in 0..G::Of::<S::V>::N {
             // SAFETY: C has this row and block.
-            unsafe { store_up_to(s, self.place(at, g), acc[g], at.lanes) };
+            unsafe { store_up_to(s, self.c.place(at, g), acc[g], at.lanes) };
         }
     }
 }

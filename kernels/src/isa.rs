@@ -22,12 +22,7 @@ pub struct UnknownIsa {
 impl fmt::Display for UnknownIsa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = Isa::available().iter().map(|isa| isa.name()).collect();
-        write!(
-            f,
-            "instruction set {:?} is not available here; available: {}",
-            self.name,
-            names.join(", ")
-        )
+        write!(f, "instruction set {:?} is not available here; available: {}", self.name, names.join(", "))
     }
 }
 
@@ -110,9 +105,7 @@ impl Isa {
     /// [`UnknownIsa`] if there is none.
     pub fn named(name: &str) -> Result<Isa, UnknownIsa> {
         let found = Isa::available().iter().find(|isa| isa.name() == name);
-        found.copied().ok_or_else(|| UnknownIsa {
-            name: name.to_owned(),
-        })
+        found.copied().ok_or_else(|| UnknownIsa { name: name.to_owned() })
     }
 }
 

@@ -218,7 +218,8 @@ impl<'a, T> MatMut<'a, T> {
     /// Row `row`, if there is one.
     pub fn row_mut(&mut self, row: usize) -> Option<&mut [T]> {
         // SAFETY: a row of the view is inside the slice that the view was checked against, and `&mut self` makes it unique.
-        (row < self.rows).then(|| unsafe { std::slice::from_raw_parts_mut(self.ptr.add(row * self.row_stride), self.cols) })
+        (row < self.rows)
+            .then(|| unsafe { std::slice::from_raw_parts_mut(self.ptr.add(row * self.row_stride), self.cols) })
     }
 
     /// The first `rows` rows, and the rest.

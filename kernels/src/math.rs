@@ -10,7 +10,11 @@ impl Elementary for f64 {}
 
 #[inline(always)]
 /// temp
-pub fn sigmoid<T, S: Simd<T>>(_s: S, x: S::V) -> S::V { x }
+pub fn sigmoid<T, S: Simd<T>>(_s: S, x: S::V) -> S::V {
+    x
+}
 #[inline(always)]
 /// temp
-pub fn tanh<T, S: Simd<T>>(_s: S, x: S::V) -> S::V { x }
+pub fn tanh<T, S: Simd<T>>(_s: S, x: S::V) -> S::V {
+    x
+}

@@ -143,7 +143,9 @@ mod tests {
         let mut panel = Panel::<f32>::new(isa, shape).unwrap();
         let head: Vec<f32> = (1..=5).map(|i| i as f32).collect();
         // Weight of gate g, unit u, column k: 100 g + 10 u + k + 100.
-        let weights: Vec<f32> = (0..2).flat_map(|g| (0..5).flat_map(move |u| (0..2).map(move |k| (100 + 100 * g + 10 * u + k) as f32))).collect();
+        let weights: Vec<f32> = (0..2)
+            .flat_map(|g| (0..5).flat_map(move |u| (0..2).map(move |k| (100 + 100 * g + 10 * u + k) as f32)))
+            .collect();
         panel.pack(&[&head], MatRef::dense(&weights, 10, 2).unwrap()).unwrap();
         assert_eq!((panel.lanes(), panel.blocks(), panel.block_len(), panel.product_cols()), (4, 2, 20, 16));
         #[rustfmt::skip]

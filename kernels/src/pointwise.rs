@@ -3,10 +3,10 @@
 use crate::block::Block;
 use crate::cell::{Stage, StageKind, StageVisitor};
 use crate::epilogue::{Finish, StepState};
-use crate::gemm::load_up_to;
+use crate::gemm::{GateStrides, load_up_to};
 use crate::isa::{Dispatch, Isa, Op, Simd};
 use crate::mat::MatRef;
-use crate::pack::Panel;
+use crate::pack::{GateOrder, Panel};
 use crate::real::Real;
 use crate::shape::ShapeError;
 use crate::tile::{At, Epilogue};
@@ -18,9 +18,14 @@ pub struct Pointwise<'a, 'b, T> {
     pub isa: Isa,
     /// What the step computes.
     pub stage: StageKind,
-    /// The recurrent product without biases, `[N, G*H]` gate-major.
+    /// The recurrent product, `[N, ..]`: its gates for every unit.
     pub product: MatRef<'a, T>,
-    /// The stage's own biases as heads; K is 0.
+    /// How `product` stands.
+    pub order: GateOrder,
+    /// Whether the chains in `product` are finished; else they are added to what they should have started from, the
+    /// input product and the stage's biases.
+    pub finished: bool,
+    /// A panel with the stage's heads: the recurrent one, or one of K = 0.
     pub heads: &'a Panel<T>,
     /// What else is read and written.
     pub state: StepState<'a, 'b, T>,
@@ -40,9 +45,12 @@ impl<T: Real> Pointwise<'_, '_, T> {
 pub(crate) fn pointwise<T: Real>(args: Pointwise<'_, '_, T>) -> Result<(), ShapeError> {
     let (shape, heads) = (args.stage.shape(), args.heads.shape());
     ShapeError::same("heads lanes", <T as Dispatch>::lanes(args.isa), args.heads.lanes())?;
-    ShapeError::same("heads", shape.own_biases(), heads.heads)?;
-    ShapeError::same("heads k", 0, heads.k)?;
-    ShapeError::same("product columns", shape.recurrent * heads.units, args.product.cols())?;
+    ShapeError::same("heads", shape.heads(), heads.heads)?;
+    let units = match args.order {
+        GateOrder::Panel => args.heads.blocks() * args.heads.lanes(),
+        GateOrder::Major => heads.units,
+    };
+    ShapeError::same("product columns", shape.recurrent * units, args.product.cols())?;
     ShapeError::same("product column stride", 1, args.product.col_stride())?;
     args.stage.visit(Visit(args))
 }
@@ -53,10 +61,12 @@ impl<T: Real> StageVisitor for Visit<'_, '_, T> {
     type Out = Result<(), ShapeError>;
 
     fn visit<C: Stage>(self, stage: C) -> Self::Out {
-        let Pointwise { isa, product, heads, mut state, .. } = self.0;
+        let Pointwise { isa, product, order, finished, heads, mut state, .. } = self.0;
+        let (rows, units, select) = (product.rows(), heads.shape().units, state.select);
         // SAFETY: used below, once, inside the borrows, for the rows and units given.
-        let epilogue = unsafe { Finish::new(stage, isa, product.rows(), heads.shape().units, &mut state)? };
-        T::dispatch(isa, Sweep { product, heads, epilogue });
+        let epilogue = unsafe { Finish::new(stage, isa, rows, units, &mut state)? };
+        let gates = GateStrides::of(order, <C::Recurrent<()> as Block<()>>::N, units, heads.lanes());
+        T::dispatch(isa, Sweep { product, gates, finished, select, heads, epilogue });
         Ok(())
     }
 }
@@ -64,8 +74,35 @@ impl<T: Real> StageVisitor for Visit<'_, '_, T> {
 /// The epilogue at every row and block, started as the micro-kernel would start it and handed the finished sums.
 struct Sweep<'a, T, C> {
     product: MatRef<'a, T>,
+    gates: GateStrides,
+    finished: bool,
+    select: Option<&'a [u32]>,
     heads: &'a Panel<T>,
     epilogue: Finish<T, C>,
+}
+
+impl<T: Real, C: Stage> Sweep<'_, T, C> {
+    #[inline(always)]
+    fn row<S: Simd<T>>(&self, s: S, row: usize) {
+        let (units, heads) = (self.heads.shape().units, self.heads);
+        for block in 0..heads.blocks() {
+            let lanes = S::LANES.min(units - block * S::LANES);
+            let at = At { row, block, lanes, heads: heads.data().as_ptr().wrapping_add(block * heads.block_len()) };
+            // SAFETY: the row and block are the product's and the epilogue's, whose sizes were compared.
+            unsafe {
+                let mut acc = <C::Recurrent<S::V> as Block<S::V>>::fill(s.splat(T::ZERO));
+                if !self.finished {
+                    acc = self.epilogue.start(s, at);
+                }
+                for g in 0..<C::Recurrent<S::V> as Block<S::V>>::N {
+                    let offset = row * self.product.row_stride() + self.gates.offset(block, g);
+                    let sum = load_up_to(s, self.product.as_ptr().add(offset), lanes);
+                    acc[g] = if self.finished { sum } else { s.add(acc[g], sum) };
+                }
+                self.epilogue.finish(s, at, acc);
+            }
+        }
+    }
 }
 
 impl<T: Real, C: Stage> Op<T> for Sweep<'_, T, C> {
@@ -73,23 +110,9 @@ impl<T: Real, C: Stage> Op<T> for Sweep<'_, T, C> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let (units, heads) = (self.heads.shape().units, self.heads);
-        for row in 0..self.product.rows() {
-            for block in 0..heads.blocks() {
-                let unit = block * S::LANES;
-                let heads = heads.data().as_ptr().wrapping_add(block * heads.block_len());
-                let at = At { row, block, lanes: S::LANES.min(units - unit), heads };
-                // SAFETY: the row and block are the product's and the epilogue's, whose sizes were compared.
-                unsafe {
-                    let mut acc = self.epilogue.start(s, at);
-                    for g in 0..<C::Recurrent<S::V> as Block<S::V>>::N {
-                        let offset = row * self.product.row_stride() + g * units + unit;
-                        let sum = load_up_to(s, self.product.as_ptr().add(offset), at.lanes);
-                        acc[g] = s.add(acc[g], sum);
-                    }
-                    self.epilogue.finish(s, at, acc);
-                }
-            }
+        for i in 0..self.select.map_or(self.product.rows(), <[u32]>::len) {
+            let row = self.select.map_or(i, |select| select[i] as usize);
+            self.row(s, row);
         }
     }
 }

@@ -41,7 +41,9 @@ macro_rules! kernels {
 kernels! { f32 f64 }
 
 /// `f32` or `f64`.
-pub trait Real: Kernels + Elementary + Dispatch + Copy + Debug + Default + PartialEq + PartialOrd + Send + Sync + 'static {
+pub trait Real:
+    Kernels + Elementary + Dispatch + Copy + Debug + Default + PartialEq + PartialOrd + Send + Sync + 'static
+{
     /// `"f32"` or `"f64"`.
     const NAME: &'static str;
     /// Positive zero.

@@ -131,10 +131,11 @@ impl<'a, T> SeqRef<'a, T> {
         })
     }
 
-    /// Pointers to the rows (t, n), t outermost, starting over at the first after the last.
+    /// The rows (t, n), t outermost, or of one timestep those in `select`, with their numbers.
     #[inline(always)]
-    pub(crate) fn row_pointers(&self) -> RowPointers<T> {
-        RowPointers { base: self.ptr, step: self.ptr, row: self.ptr, shape: self.shape.folded(), left: 0 }.rewound()
+    pub(crate) fn walk(&self, select: Option<&'a [u32]>) -> RowWalk<'a, T> {
+        let shape = self.shape.folded();
+        RowWalk { base: self.ptr, step: self.ptr, row: self.ptr, shape, left: shape.batch, number: 0, select }
     }
 }
 
@@ -142,31 +143,41 @@ impl<'a, T> From<MatRef<'a, T>> for SeqRef<'a, T> {
     /// The matrix as one timestep; its columns must stand side by side ([`MatRef::col_stride`] 1).
     fn from(m: MatRef<'a, T>) -> Self {
         debug_assert!(m.col_stride() == 1 || m.cols() <= 1);
-        let shape = SeqShape { time: 1, batch: m.rows(), channels: m.cols(), time_stride: 0, batch_stride: m.row_stride() };
+        let shape =
+            SeqShape { time: 1, batch: m.rows(), channels: m.cols(), time_stride: 0, batch_stride: m.row_stride() };
         SeqRef { ptr: m.as_ptr(), shape, life: PhantomData }
     }
 }
 
 /// Walks over the rows of a sequence without a division a row.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RowPointers<T> {
+pub(crate) struct RowWalk<'a, T> {
     base: *const T,
     step: *const T,
     row: *const T,
     shape: SeqShape,
     left: usize,
+    number: usize,
+    select: Option<&'a [u32]>,
 }
 
-impl<T> RowPointers<T> {
+impl<T> RowWalk<'_, T> {
+    /// How many rows there are.
     #[inline(always)]
-    fn rewound(mut self) -> Self {
-        (self.step, self.row, self.left) = (self.base, self.base, self.shape.batch);
-        self
+    pub(crate) fn count(&self) -> usize {
+        self.select.map_or(self.shape.time * self.shape.batch, <[u32]>::len)
     }
 
-    /// The next row. Valid for reads of C values as often as there are rows; what comes after is only an address.
+    /// The next row's number and its first value. Valid for reads of C values as often as there are rows, if the
+    /// selected ones are rows; what comes after is only an address.
     #[inline(always)]
-    pub(crate) fn next(&mut self) -> *const T {
+    pub(crate) fn next(&mut self) -> (usize, *const T) {
+        let number = self.number;
+        self.number += 1;
+        if let Some(select) = self.select {
+            let row = select.get(number).map_or(0, |&row| row as usize);
+            return (row, self.base.wrapping_add(row.wrapping_mul(self.shape.batch_stride)));
+        }
         let row = self.row;
         self.left = self.left.wrapping_sub(1);
         if self.left == 0 {
@@ -175,7 +186,7 @@ impl<T> RowPointers<T> {
         } else {
             self.row = row.wrapping_add(self.shape.batch_stride);
         }
-        row
+        (number, row)
     }
 }
 
@@ -200,7 +211,11 @@ impl<'a, T> SeqMut<'a, T> {
     pub fn new(data: &'a mut [T], shape: SeqShape) -> Result<Self, ShapeError> {
         ShapeError::at_least("sequence", span(shape.extents(), shape.strides()), data.len())?;
         if !distinct(shape.extents(), shape.strides()) {
-            return Err(ShapeError { argument: "strides", expected: shape.channels, found: shape.batch_stride.min(shape.time_stride) });
+            return Err(ShapeError {
+                argument: "strides",
+                expected: shape.channels,
+                found: shape.batch_stride.min(shape.time_stride),
+            });
         }
         Ok(SeqMut { ptr: data.as_mut_ptr(), shape, life: PhantomData })
     }
@@ -226,7 +241,9 @@ impl<'a, T> SeqMut<'a, T> {
         let SeqShape { batch, channels, time_stride, batch_stride, .. } = self.shape;
         // SAFETY: the elements of a step lie inside the slice the view was checked against and do not meet;
         // the borrow of self makes them unique for the life of the matrix.
-        Ok(unsafe { MatMut::from_raw(self.ptr.wrapping_add(t.wrapping_mul(time_stride)), batch, channels, batch_stride) })
+        Ok(unsafe {
+            MatMut::from_raw(self.ptr.wrapping_add(t.wrapping_mul(time_stride)), batch, channels, batch_stride)
+        })
     }
 
     /// The first `batch` rows of every step, and the rest of them.
@@ -246,9 +263,9 @@ mod tests {
     use super::*;
 
     fn rows(seq: SeqRef<'_, f32>) -> Vec<f32> {
-        let (mut pointers, shape) = (seq.row_pointers(), seq.shape());
+        let mut walk = seq.walk(None);
         // SAFETY: as many rows are read as there are, each at its first channel.
-        (0..shape.time * shape.batch).map(|_| unsafe { *pointers.next() }).collect()
+        (0..walk.count()).map(|_| unsafe { *walk.next().1 }).collect()
     }
 
     #[test]
@@ -263,6 +280,16 @@ mod tests {
         assert_eq!(rows(alone).len(), 12);
         assert_eq!(rows(SeqRef::new(&data, SeqShape::time_major(0, 4, 2)).unwrap()), []);
         assert_eq!(rows(SeqRef::new(&data, SeqShape::time_major(3, 0, 2)).unwrap()), []);
+    }
+
+    #[test]
+    fn selected_rows_come_in_their_order() {
+        let data: Vec<f32> = (0..8).map(|i| i as f32).collect();
+        let seq = SeqRef::new(&data, SeqShape::time_major(1, 4, 2)).unwrap();
+        let mut walk = seq.walk(Some(&[3, 1]));
+        assert_eq!(walk.count(), 2);
+        assert_eq!(walk.next(), (3, &raw const data[6]));
+        assert_eq!(walk.next(), (1, &raw const data[2]));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(crate) fn step<T: Real>(args: Step<'_, '_, T>) -> Result<(), ShapeError> {
     let (shape, panel) = (args.stage.shape(), args.panel.shape());
     ShapeError::same("panel lanes", <T as Dispatch>::lanes(args.isa), args.panel.lanes())?;
     ShapeError::same("panel gates", shape.recurrent, panel.gates)?;
-    ShapeError::same("panel heads", shape.own_biases(), panel.heads)?;
+    ShapeError::same("panel heads", shape.heads(), panel.heads)?;
     ShapeError::same("operand columns", panel.k, args.operand.cols())?;
     ShapeError::same("operand column stride", 1, args.operand.col_stride())?;
     args.stage.visit(Visit(args))
@@ -52,10 +52,11 @@ impl<T: Real> StageVisitor for Visit<'_, '_, T> {
 
     fn visit<C: Stage>(self, stage: C) -> Self::Out {
         let Step { isa, operand, panel, mut state, .. } = self.0;
+        let select = state.select;
         // SAFETY: used below, once, inside the borrows, for the rows and units given.
         let epilogue = unsafe { Finish::new(stage, isa, operand.rows(), panel.shape().units, &mut state)? };
         // SAFETY: `step` and `Finish::new` compared the sizes with the panel's and the stage's.
-        let product = unsafe { Product::new(operand.into(), panel, 0..panel.blocks(), epilogue) };
+        let product = unsafe { Product::new(operand.into(), select, panel, epilogue) };
         T::dispatch(isa, product);
         Ok(())
     }

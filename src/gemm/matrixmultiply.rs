@@ -21,7 +21,9 @@ macro_rules! implement {
                 let rsc = c.row_stride() as isize;
                 // SAFETY: the views reach these rows and columns at these strides, C is borrowed uniquely and its
                 // elements do not meet; with beta 0 the crate does not read C.
-                unsafe { $gemm(m, k, n, 1.0, a.as_ptr(), rsa, csa, b.as_ptr(), rsb, csb, beta, c.as_mut_ptr(), rsc, 1) };
+                unsafe {
+                    $gemm(m, k, n, 1.0, a.as_ptr(), rsa, csa, b.as_ptr(), rsb, csb, beta, c.as_mut_ptr(), rsc, 1)
+                };
                 Ok(())
             }
         }

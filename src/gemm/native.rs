@@ -34,8 +34,9 @@ impl<T: Real> Gemm<T> for Native {
             packed = dense(a);
             MatRef::dense(&packed, m, k)?
         };
-        let accumulate = beta != T::ZERO;
-        let product = gemm::Gemm { isa: self.isa, a: rows.into(), panel: &panel, c, order: GateOrder::Major, accumulate };
+        let start = if beta == T::ZERO { gemm::Start::Heads } else { gemm::Start::C };
+        let (order, select) = (GateOrder::Major, None);
+        let product = gemm::Gemm { isa: self.isa, a: rows.into(), panel: &panel, c, order, start, select };
         Ok(product.run()?)
     }
 }

@@ -66,7 +66,8 @@ macro_rules! implement {
         impl Gemm<$t> for OpenBlas {
             fn gemm(&self, a: MatRef<'_, $t>, b: MatRef<'_, $t>, beta: $t, mut c: MatMut<'_, $t>) -> Result<()> {
                 let [m, k, n] = sizes(&a, &b, &c)?;
-                let strided = Error::Unsupported { what: "matrix", why: "BLAS takes rows or columns that stand side by side" };
+                let strided =
+                    Error::Unsupported { what: "matrix", why: "BLAS takes rows or columns that stand side by side" };
                 let (Some((ta, lda)), Some((tb, ldb))) = (layout(&a), layout(&b)) else { return Err(strided) };
                 let ldc = int("c", c.row_stride().max(n).max(1))?;
                 let (lda, ldb) = (int("a", lda)?, int("b", ldb)?);

@@ -19,11 +19,7 @@ pub(super) fn keras(cell: Cell) -> &'static [usize] {
 /// result is block `order[k]`.
 pub(super) fn blocks<T: Copy>(source: &[T], order: &[usize]) -> Vec<T> {
     let length = source.len() / order.len();
-    order
-        .iter()
-        .flat_map(|&k| &source[k * length..][..length])
-        .copied()
-        .collect()
+    order.iter().flat_map(|&k| &source[k * length..][..length]).copied().collect()
 }
 
 /// The columns of `source: [C, G*H]` as rows `[G*H, C]`, their blocks of H in another order: block k of the
@@ -31,9 +27,7 @@ pub(super) fn blocks<T: Copy>(source: &[T], order: &[usize]) -> Vec<T> {
 pub(super) fn transposed_blocks<T: Copy>(source: &[T], columns: usize, order: &[usize]) -> Vec<T> {
     let hidden = columns / order.len();
     let rows = order.iter().flat_map(|&k| k * hidden..(k + 1) * hidden);
-    rows.flat_map(|row| source[row..].iter().step_by(columns))
-        .copied()
-        .collect()
+    rows.flat_map(|row| source[row..].iter().step_by(columns)).copied().collect()
 }
 
 #[cfg(test)]
@@ -44,13 +38,7 @@ mod tests {
     #[test]
     fn keras_order_lists_each_gate_once() {
         let activation = Activation::Tanh;
-        for cell in [
-            Cell::SimpleRnn { activation },
-            Cell::Lstm,
-            Cell::Gru {
-                reset: Reset::After,
-            },
-        ] {
+        for cell in [Cell::SimpleRnn { activation }, Cell::Lstm, Cell::Gru { reset: Reset::After }] {
             let mut order = keras(cell).to_vec();
             order.sort_unstable();
             assert_eq!(order, (0..cell.gates()).collect::<Vec<_>>(), "{cell:?}");

@@ -32,23 +32,14 @@ pub fn rnn<T: Real>(
     activation: Activation,
     arrays: Arrays<'_, T>,
 ) -> Result<Weights<T>> {
-    canonical(
-        Cell::SimpleRnn { activation },
-        input_size,
-        hidden_size,
-        arrays,
-    )
+    canonical(Cell::SimpleRnn { activation }, input_size, hidden_size, arrays)
 }
 
 /// The weights of an `nn.LSTM` without `proj_size`. Copies each array once.
 ///
 /// # Errors
 /// As [`rnn`].
-pub fn lstm<T: Real>(
-    input_size: usize,
-    hidden_size: usize,
-    arrays: Arrays<'_, T>,
-) -> Result<Weights<T>> {
+pub fn lstm<T: Real>(input_size: usize, hidden_size: usize, arrays: Arrays<'_, T>) -> Result<Weights<T>> {
     canonical(Cell::Lstm, input_size, hidden_size, arrays)
 }
 
@@ -73,27 +64,11 @@ pub fn lstm<T: Real>(
 ///
 /// # Errors
 /// As [`rnn`].
-pub fn gru<T: Real>(
-    input_size: usize,
-    hidden_size: usize,
-    arrays: Arrays<'_, T>,
-) -> Result<Weights<T>> {
-    canonical(
-        Cell::Gru {
-            reset: Reset::After,
-        },
-        input_size,
-        hidden_size,
-        arrays,
-    )
+pub fn gru<T: Real>(input_size: usize, hidden_size: usize, arrays: Arrays<'_, T>) -> Result<Weights<T>> {
+    canonical(Cell::Gru { reset: Reset::After }, input_size, hidden_size, arrays)
 }
 
-fn canonical<T: Real>(
-    cell: Cell,
-    input: usize,
-    hidden: usize,
-    arrays: Arrays<'_, T>,
-) -> Result<Weights<T>> {
+fn canonical<T: Real>(cell: Cell, input: usize, hidden: usize, arrays: Arrays<'_, T>) -> Result<Weights<T>> {
     let sizes = Sizes::new::<T>(cell, ("input_size", input), ("hidden_size", hidden))?;
     expect("weight_ih", sizes.w, arrays.weight_ih)?;
     expect("weight_hh", sizes.r, arrays.weight_hh)?;
@@ -121,122 +96,37 @@ mod tests {
     #[test]
     fn arrays_arrive_as_they_are() {
         let w: Vec<f64> = (0..8).map(f64::from).collect();
-        let arrays = Arrays {
-            weight_ih: &w,
-            weight_hh: &w[..4],
-            bias_ih: Some(&w[2..6]),
-            bias_hh: Some(&w[4..]),
-        };
+        let arrays = Arrays { weight_ih: &w, weight_hh: &w[..4], bias_ih: Some(&w[2..6]), bias_hh: Some(&w[4..]) };
         let weights = lstm(2, 1, arrays).unwrap();
         assert_eq!((weights.w(), weights.r()), (&w[..], &w[..4]));
-        assert_eq!(
-            (weights.b_w(), weights.b_r()),
-            (Some(&w[2..6]), Some(&w[4..]))
-        );
-        assert_eq!(
-            (weights.cell(), weights.input(), weights.hidden()),
-            (Cell::Lstm, 2, 1)
-        );
+        assert_eq!((weights.b_w(), weights.b_r()), (Some(&w[2..6]), Some(&w[4..])));
+        assert_eq!((weights.cell(), weights.input(), weights.hidden()), (Cell::Lstm, 2, 1));
     }
 
     #[test]
     fn cells_are_those_of_pytorch() {
-        let arrays = Arrays {
-            weight_ih: &[0f32; 3],
-            weight_hh: &[0.; 3],
-            bias_ih: None,
-            bias_hh: None,
-        };
-        assert_eq!(
-            gru(1, 1, arrays).unwrap().cell(),
-            Cell::Gru {
-                reset: Reset::After
-            }
-        );
-        let arrays = Arrays {
-            weight_ih: &[0f32],
-            weight_hh: &[0.],
-            bias_ih: None,
-            bias_hh: None,
-        };
+        let arrays = Arrays { weight_ih: &[0f32; 3], weight_hh: &[0.; 3], bias_ih: None, bias_hh: None };
+        assert_eq!(gru(1, 1, arrays).unwrap().cell(), Cell::Gru { reset: Reset::After });
+        let arrays = Arrays { weight_ih: &[0f32], weight_hh: &[0.], bias_ih: None, bias_hh: None };
         let cell = rnn(1, 1, Activation::Relu, arrays).unwrap().cell();
-        assert_eq!(
-            cell,
-            Cell::SimpleRnn {
-                activation: Activation::Relu
-            }
-        );
+        assert_eq!(cell, Cell::SimpleRnn { activation: Activation::Relu });
     }
 
     #[test]
     fn errors_use_the_names_of_pytorch() {
-        let good = Arrays {
-            weight_ih: &[0f32; 6],
-            weight_hh: &[0.; 12],
-            bias_ih: Some(&[0.; 6]),
-            bias_hh: Some(&[0.; 6]),
-        };
+        let good =
+            Arrays { weight_ih: &[0f32; 6], weight_hh: &[0.; 12], bias_ih: Some(&[0.; 6]), bias_hh: Some(&[0.; 6]) };
         assert!(gru(1, 2, good).is_ok());
         let cases = [
-            (
-                Arrays {
-                    weight_ih: &[0.; 5],
-                    ..good
-                },
-                Error::Shape {
-                    argument: "weight_ih",
-                    expected: 6,
-                    found: 5,
-                },
-            ),
-            (
-                Arrays {
-                    weight_hh: &[0.; 6],
-                    ..good
-                },
-                Error::Shape {
-                    argument: "weight_hh",
-                    expected: 12,
-                    found: 6,
-                },
-            ),
-            (
-                Arrays {
-                    bias_ih: Some(&[0.; 2]),
-                    ..good
-                },
-                Error::Shape {
-                    argument: "bias_ih",
-                    expected: 6,
-                    found: 2,
-                },
-            ),
-            (
-                Arrays {
-                    bias_hh: Some(&[]),
-                    ..good
-                },
-                Error::Shape {
-                    argument: "bias_hh",
-                    expected: 6,
-                    found: 0,
-                },
-            ),
+            (Arrays { weight_ih: &[0.; 5], ..good }, Error::Shape { argument: "weight_ih", expected: 6, found: 5 }),
+            (Arrays { weight_hh: &[0.; 6], ..good }, Error::Shape { argument: "weight_hh", expected: 12, found: 6 }),
+            (Arrays { bias_ih: Some(&[0.; 2]), ..good }, Error::Shape { argument: "bias_ih", expected: 6, found: 2 }),
+            (Arrays { bias_hh: Some(&[]), ..good }, Error::Shape { argument: "bias_hh", expected: 6, found: 0 }),
         ];
         for (arrays, error) in cases {
             assert_eq!(gru(1, 2, arrays).unwrap_err(), error);
         }
-        assert_eq!(
-            gru(0, 2, good).unwrap_err(),
-            Error::Zero {
-                argument: "input_size"
-            }
-        );
-        assert_eq!(
-            gru(1, usize::MAX / 2, good).unwrap_err(),
-            Error::TooLarge {
-                argument: "hidden_size"
-            }
-        );
+        assert_eq!(gru(0, 2, good).unwrap_err(), Error::Zero { argument: "input_size" });
+        assert_eq!(gru(1, usize::MAX / 2, good).unwrap_err(), Error::TooLarge { argument: "hidden_size" });
     }
 }

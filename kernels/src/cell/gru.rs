@@ -4,7 +4,7 @@
 //! Reset before it (Keras' option, ONNX' default): n = tanh(W_n x + b_wn + R_n (r h) + b_rn), which needs
 //! r h of all units before the product of any, hence two stages.
 
-use super::{Stage, flush};
+use super::{Own, Stage, Sums, flush};
 use crate::isa::Simd;
 use crate::math::{sigmoid, tanh};
 use crate::real::Real;
@@ -24,11 +24,19 @@ impl Stage for GruAfter {
     type Input<V: Copy> = [V; 3];
     type Recurrent<V: Copy> = [V; 3];
     type Late<V: Copy> = [V; 1];
+    type Unit<V: Copy> = [V; 0];
     type Prev<V: Copy> = [V; 1];
     type Next<V: Copy> = [V; 1];
 
     #[inline(always)]
-    fn finish<T: Real, S: Simd<T>>(self, s: S, [r, z, rn]: [S::V; 3], [xn]: [S::V; 1], [h]: [S::V; 1]) -> [S::V; 1] {
+    fn finish<T: Real, S: Simd<T>>(
+        self,
+        s: S,
+        sums: Sums<[S::V; 3], [S::V; 1]>,
+        _: Own<[S::V; 0], S::V>,
+        [h]: [S::V; 1],
+    ) -> [S::V; 1] {
+        let Sums { recurrent: [r, z, rn], late: [xn] } = sums;
         let n = tanh(s, s.fma(sigmoid(s, r), rn, xn));
         [update(s, sigmoid(s, z), h, n)]
     }
@@ -42,11 +50,19 @@ impl Stage for GruGates {
     type Input<V: Copy> = [V; 2];
     type Recurrent<V: Copy> = [V; 2];
     type Late<V: Copy> = [V; 0];
+    type Unit<V: Copy> = [V; 0];
     type Prev<V: Copy> = [V; 1];
     type Next<V: Copy> = [V; 2];
 
     #[inline(always)]
-    fn finish<T: Real, S: Simd<T>>(self, s: S, [r, z]: [S::V; 2], _: [S::V; 0], [h]: [S::V; 1]) -> [S::V; 2] {
+    fn finish<T: Real, S: Simd<T>>(
+        self,
+        s: S,
+        sums: Sums<[S::V; 2], [S::V; 0]>,
+        _: Own<[S::V; 0], S::V>,
+        [h]: [S::V; 1],
+    ) -> [S::V; 2] {
+        let Sums { recurrent: [r, z], .. } = sums;
         [flush(s, s.mul(sigmoid(s, r), h)), sigmoid(s, z)]
     }
 }
@@ -59,11 +75,19 @@ impl Stage for GruCandidate {
     type Input<V: Copy> = [V; 1];
     type Recurrent<V: Copy> = [V; 1];
     type Late<V: Copy> = [V; 0];
+    type Unit<V: Copy> = [V; 0];
     type Prev<V: Copy> = [V; 2];
     type Next<V: Copy> = [V; 1];
 
     #[inline(always)]
-    fn finish<T: Real, S: Simd<T>>(self, s: S, [n]: [S::V; 1], _: [S::V; 0], [h, z]: [S::V; 2]) -> [S::V; 1] {
+    fn finish<T: Real, S: Simd<T>>(
+        self,
+        s: S,
+        sums: Sums<[S::V; 1], [S::V; 0]>,
+        _: Own<[S::V; 0], S::V>,
+        [h, z]: [S::V; 2],
+    ) -> [S::V; 1] {
+        let Sums { recurrent: [n], .. } = sums;
         [update(s, z, h, tanh(s, n))]
     }
 }

@@ -1,6 +1,6 @@
 //! SimpleRNN: h' = f(W x + b_w + R h + b_r). Keras' `SimpleRNN`, PyTorch's `RNN`, ONNX' `RNN`.
 
-use super::{Stage, flush};
+use super::{Own, Stage, Sums, flush};
 use crate::isa::Simd;
 use crate::math;
 use crate::real::Real;
@@ -43,11 +43,19 @@ impl<F: Activation> Stage for Simple<F> {
     type Input<V: Copy> = [V; 1];
     type Recurrent<V: Copy> = [V; 1];
     type Late<V: Copy> = [V; 0];
+    type Unit<V: Copy> = [V; 0];
     type Prev<V: Copy> = [V; 0];
     type Next<V: Copy> = [V; 1];
 
     #[inline(always)]
-    fn finish<T: Real, S: Simd<T>>(self, s: S, [a]: [S::V; 1], _: [S::V; 0], _: [S::V; 0]) -> [S::V; 1] {
+    fn finish<T: Real, S: Simd<T>>(
+        self,
+        s: S,
+        sums: Sums<[S::V; 1], [S::V; 0]>,
+        _: Own<[S::V; 0], S::V>,
+        _: [S::V; 0],
+    ) -> [S::V; 1] {
+        let Sums { recurrent: [a], .. } = sums;
         [flush(s, self.0.apply(s, a))]
     }
 }

@@ -35,6 +35,11 @@ impl Simd<f32> for Avx2 {
     const LANES: usize = 8;
     const REGS: usize = 16;
 
+            #[inline(always)]
+            fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
+                few()
+            }
+
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         // SAFETY: the token proves AVX.
@@ -80,11 +85,13 @@ impl Simd<f32> for Avx2 {
         div(a, b) = _mm256_div_ps(a, b);
         neg(a) = _mm256_xor_ps(a, _mm256_set1_ps(-0.0));
         abs(a) = _mm256_andnot_ps(_mm256_set1_ps(-0.0), a);
-        copysign(a, sign) = {
-            let bit = _mm256_set1_ps(-0.0);
-            _mm256_or_ps(_mm256_andnot_ps(bit, a), _mm256_and_ps(bit, sign))
+        with_sign(a, sign) = _mm256_or_ps(a, _mm256_and_ps(_mm256_set1_ps(-0.0), sign));
+        min(a, b) = _mm256_min_ps(a, b);
+        max(a, b) = _mm256_max_ps(a, b);
+        select_lt(a, b, yes, no) = {
+            let lt = _mm256_cmp_ps::<_CMP_LT_OQ>(a, b);
+            _mm256_or_ps(_mm256_and_ps(lt, yes), _mm256_andnot_ps(lt, no))
         };
-        select_lt(a, b, yes, no) = _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b));
         ldexp(a, t) = {
             let n = _mm256_slli_epi32::<23>(_mm256_castps_si256(t));
             _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), n))
@@ -96,6 +103,11 @@ impl Simd<f64> for Avx2 {
     type V = __m256d;
     const LANES: usize = 4;
     const REGS: usize = 16;
+
+            #[inline(always)]
+            fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
+                few()
+            }
 
     #[inline(always)]
     fn splat(self, x: f64) -> __m256d {
@@ -142,11 +154,13 @@ impl Simd<f64> for Avx2 {
         div(a, b) = _mm256_div_pd(a, b);
         neg(a) = _mm256_xor_pd(a, _mm256_set1_pd(-0.0));
         abs(a) = _mm256_andnot_pd(_mm256_set1_pd(-0.0), a);
-        copysign(a, sign) = {
-            let bit = _mm256_set1_pd(-0.0);
-            _mm256_or_pd(_mm256_andnot_pd(bit, a), _mm256_and_pd(bit, sign))
+        with_sign(a, sign) = _mm256_or_pd(a, _mm256_and_pd(_mm256_set1_pd(-0.0), sign));
+        min(a, b) = _mm256_min_pd(a, b);
+        max(a, b) = _mm256_max_pd(a, b);
+        select_lt(a, b, yes, no) = {
+            let lt = _mm256_cmp_pd::<_CMP_LT_OQ>(a, b);
+            _mm256_or_pd(_mm256_and_pd(lt, yes), _mm256_andnot_pd(lt, no))
         };
-        select_lt(a, b, yes, no) = _mm256_blendv_pd(no, yes, _mm256_cmp_pd::<_CMP_LT_OQ>(a, b));
         ldexp(a, t) = {
             let n = _mm256_slli_epi64::<52>(_mm256_castpd_si256(t));
             _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(a), n))

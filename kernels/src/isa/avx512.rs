@@ -20,6 +20,11 @@ impl Simd<f32> for Avx512 {
     const LANES: usize = 16;
     const REGS: usize = 32;
 
+            #[inline(always)]
+            fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
+                many()
+            }
+
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         // SAFETY: the token proves AVX-512 F.
@@ -65,10 +70,9 @@ impl Simd<f32> for Avx512 {
         div(a, b) = _mm512_div_ps(a, b);
         neg(a) = _mm512_xor_ps(a, _mm512_set1_ps(-0.0));
         abs(a) = _mm512_andnot_ps(_mm512_set1_ps(-0.0), a);
-        copysign(a, sign) = {
-            let bit = _mm512_set1_ps(-0.0);
-            _mm512_or_ps(_mm512_andnot_ps(bit, a), _mm512_and_ps(bit, sign))
-        };
+        with_sign(a, sign) = _mm512_or_ps(a, _mm512_and_ps(_mm512_set1_ps(-0.0), sign));
+        min(a, b) = _mm512_min_ps(a, b);
+        max(a, b) = _mm512_max_ps(a, b);
         select_lt(a, b, yes, no) = _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes);
         ldexp(a, t) = {
             let n = _mm512_slli_epi32::<23>(_mm512_castps_si512(t));
@@ -81,6 +85,11 @@ impl Simd<f64> for Avx512 {
     type V = __m512d;
     const LANES: usize = 8;
     const REGS: usize = 32;
+
+            #[inline(always)]
+            fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
+                many()
+            }
 
     #[inline(always)]
     fn splat(self, x: f64) -> __m512d {
@@ -127,10 +136,9 @@ impl Simd<f64> for Avx512 {
         div(a, b) = _mm512_div_pd(a, b);
         neg(a) = _mm512_xor_pd(a, _mm512_set1_pd(-0.0));
         abs(a) = _mm512_andnot_pd(_mm512_set1_pd(-0.0), a);
-        copysign(a, sign) = {
-            let bit = _mm512_set1_pd(-0.0);
-            _mm512_or_pd(_mm512_andnot_pd(bit, a), _mm512_and_pd(bit, sign))
-        };
+        with_sign(a, sign) = _mm512_or_pd(a, _mm512_and_pd(_mm512_set1_pd(-0.0), sign));
+        min(a, b) = _mm512_min_pd(a, b);
+        max(a, b) = _mm512_max_pd(a, b);
         select_lt(a, b, yes, no) = _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_LT_OQ>(a, b), no, yes);
         ldexp(a, t) = {
             let n = _mm512_slli_epi64::<52>(_mm512_castpd_si512(t));

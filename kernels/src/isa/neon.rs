@@ -23,6 +23,11 @@ impl Simd<f32> for Neon {
     const LANES: usize = 4;
     const REGS: usize = 32;
 
+            #[inline(always)]
+            fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
+                many()
+            }
+
     #[inline(always)]
     fn splat(self, x: f32) -> float32x4_t {
         // SAFETY: the token proves NEON.
@@ -83,7 +88,7 @@ impl Simd<f32> for Neon {
         div(a, b) = vdivq_f32(a, b);
         neg(a) = vnegq_f32(a);
         abs(a) = vabsq_f32(a);
-        copysign(a, sign) = vbslq_f32(vdupq_n_u32(1 << 31), sign, a);
+        with_sign(a, sign) = vbslq_f32(vdupq_n_u32(1 << 31), sign, a);
         select_lt(a, b, yes, no) = vbslq_f32(vcltq_f32(a, b), yes, no);
         ldexp(a, t) = {
             let n = vshlq_n_u32::<23>(vreinterpretq_u32_f32(t));
@@ -96,6 +101,11 @@ impl Simd<f64> for Neon {
     type V = float64x2_t;
     const LANES: usize = 2;
     const REGS: usize = 32;
+
+            #[inline(always)]
+            fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
+                many()
+            }
 
     #[inline(always)]
     fn splat(self, x: f64) -> float64x2_t {
@@ -157,7 +167,7 @@ impl Simd<f64> for Neon {
         div(a, b) = vdivq_f64(a, b);
         neg(a) = vnegq_f64(a);
         abs(a) = vabsq_f64(a);
-        copysign(a, sign) = vbslq_f64(vdupq_n_u64(1 << 63), sign, a);
+        with_sign(a, sign) = vbslq_f64(vdupq_n_u64(1 << 63), sign, a);
         select_lt(a, b, yes, no) = vbslq_f64(vcltq_f64(a, b), yes, no);
         ldexp(a, t) = {
             let n = vshlq_n_u64::<52>(vreinterpretq_u64_f64(t));

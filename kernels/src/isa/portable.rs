@@ -35,6 +35,11 @@ macro_rules! portable {
             const REGS: usize = 16;
 
             #[inline(always)]
+            fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
+                few()
+            }
+
+            #[inline(always)]
             fn splat(self, x: $t) -> Self::V {
                 [x; LANES]
             }
@@ -115,7 +120,7 @@ macro_rules! portable {
             }
 
             #[inline(always)]
-            fn copysign(self, a: Self::V, sign: Self::V) -> Self::V {
+            fn with_sign(self, a: Self::V, sign: Self::V) -> Self::V {
                 from_fn(|i| a[i].copysign(sign[i]))
             }
 

@@ -28,6 +28,9 @@ pub trait Simd<T>: Token {
     /// Vector registers: what a tile may hold at once.
     const REGS: usize;
 
+    /// Calls `few` where there are 16 vector registers, `many` where there are 32, and instantiates not the other.
+    fn by_registers<R>(self, few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R;
+
     /// All lanes `x`.
     fn splat(self, x: T) -> Self::V;
 
@@ -70,13 +73,23 @@ pub trait Simd<T>: Token {
     fn neg(self, a: Self::V) -> Self::V;
     /// |a|, by the sign bit.
     fn abs(self, a: Self::V) -> Self::V;
-    /// |a| with the sign bit of `sign`.
-    fn copysign(self, a: Self::V, sign: Self::V) -> Self::V;
+    /// `a`, which is +0, greater, or NaN, with the sign bit of `sign`.
+    fn with_sign(self, a: Self::V, sign: Self::V) -> Self::V;
+    /// Per lane: `a` where a < b, else `b`, so that a NaN in `b` stays.
+    #[inline(always)]
+    fn min(self, a: Self::V, b: Self::V) -> Self::V {
+        self.select_lt(a, b, a, b)
+    }
+    /// Per lane: `a` where a > b, else `b`, so that a NaN in `b` stays.
+    #[inline(always)]
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        self.select_lt(b, a, a, b)
+    }
     /// Per lane: `yes` where a < b, else `no`. A comparison with NaN is false.
     fn select_lt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
-    /// a * 2^n, where `t` is the integral value n plus 1.5 * 2^MANTISSA_BITS, so that the low bits of
-    /// `t` hold n: the bits of `t`, shifted left by MANTISSA_BITS, are added as an integer to those of `a`.
-    /// Right where `a` and the result are normal numbers; any other case gives some value, never a trap.
+    /// The bits of `t`, shifted left by MANTISSA_BITS, added as an integer to those of `a`, whatever both are.
+    /// Where `t` is an integer n plus 1.5 * 2^MANTISSA_BITS, and so holds n in its low bits, that is a * 2^n if `a` and
+    /// the result are normal numbers, and 2^(n - bias of the exponent) if `a` is +0 and the result a normal number.
     fn ldexp(self, a: Self::V, t: Self::V) -> Self::V;
 }
 

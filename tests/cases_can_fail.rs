@@ -1,0 +1,187 @@
+//! The helpers of the conformance tests: what must fail does.
+
+mod cases;
+
+use cases::forward::{Forward, Outputs};
+use cases::tensor::{Tensor, compare};
+use cases::{Case, OutOfScope, verify};
+use safetensors::Dtype;
+use serde_json::json;
+
+fn tensor(shape: &[usize], values: &[f64]) -> Tensor {
+    assert_eq!(values.len(), shape.iter().product::<usize>());
+    Tensor { shape: shape.to_vec(), dtype: Dtype::F64, values: values.to_vec() }
+}
+
+/// The case of a real file, to be spoilt.
+fn case(folder: &str, name: &str) -> Case {
+    let found = Case::read_all(folder).into_iter().find(|case| case.name == name);
+    found.unwrap_or_else(|| panic!("no case {name}"))
+}
+
+#[test]
+fn compare_scales_by_the_largest_magnitude() {
+    let expected = tensor(&[2, 2], &[1.0, -200.0, 0.0, 3.0]);
+    assert_eq!(compare("y", &expected, &expected.values, 0.0), Ok(()));
+    assert_eq!(compare("y", &expected, &[1.0, -200.0, 0.19, 3.0], 1e-3), Ok(()));
+    let error = compare("y", &expected, &[1.1, -200.0, 0.21, 3.0], 1e-3).unwrap_err();
+    assert_eq!(error, "y[1, 0]: expected 0, found 0.21: off by 2.10e-1, allowed are 2.00e-1");
+}
+
+#[test]
+fn compare_refuses_what_is_not_finite() {
+    let expected = tensor(&[3], &[1.0, 2.0, 3.0]);
+    for wrong in [f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let error = compare("h", &expected, &[1.0, wrong, 3.0], 1e-3).unwrap_err();
+        assert!(error.starts_with("h[1]: expected 2, found"), "{error}");
+        let error = compare("h", &tensor(&[1], &[wrong]), &[wrong], 1e-3).unwrap_err();
+        assert!(error.contains("cannot be compared"), "{error}");
+    }
+}
+
+#[test]
+fn compare_refuses_other_lengths_and_none() {
+    let expected = tensor(&[2], &[1.0, 2.0]);
+    for found in [&[][..], &[1.0], &[1.0, 2.0, 3.0]] {
+        assert!(compare("h", &expected, found, 1.0).is_err());
+    }
+    assert!(compare("h", &tensor(&[0], &[]), &[], 1.0).is_err());
+}
+
+#[test]
+fn compare_of_zeros_allows_nothing() {
+    let zeros = tensor(&[2], &[0.0, 0.0]);
+    assert!(compare("h", &zeros, &[0.0, -0.0], 1e-3).is_ok());
+    assert!(compare("h", &zeros, &[0.0, 1e-300], 1e-3).is_err());
+}
+
+#[test]
+fn swap_outer_moves_rows() {
+    let swapped = tensor(&[2, 3, 1], &[0.0, 1.0, 2.0, 10.0, 11.0, 12.0]).swap_outer();
+    assert_eq!(swapped.shape, [3, 2, 1]);
+    assert_eq!(swapped.values, [0.0, 10.0, 1.0, 11.0, 2.0, 12.0]);
+}
+
+#[test]
+fn forward_compares_every_output_in_the_layout_of_the_file() {
+    for (folder, name) in [("torch", "lstm_state"), ("torch", "lstm_batch_first"), ("keras", "lstm_sequence_state")] {
+        let case = case(folder, name);
+        let forward = Forward::new(&case).unwrap();
+        let call = &forward.calls[0];
+        let y = call.y.unwrap();
+        let good = Outputs {
+            y: if forward.batch_first { y.swap_outer().values } else { y.values.clone() },
+            h: call.h.unwrap().values.clone(),
+            c: call.c.unwrap().values.clone(),
+        };
+        assert_eq!(forward.compare(0, &good), Ok(()), "{name}");
+        let fails = |spoil: fn(&mut Outputs)| {
+            let mut outputs = good.clone();
+            spoil(&mut outputs);
+            forward.compare(0, &outputs).unwrap_err()
+        };
+        assert!(fails(|o| o.y[1] += 1e-3).contains("call 0: y[0, 0, 1]"));
+        assert!(fails(|o| o.h[2] += 1e-3).contains("call 0: h["));
+        assert!(fails(|o| o.c[3] += 1e-3).contains("call 0: c["));
+        assert!(fails(|o| o.c.clear()).contains("call 0: c"));
+        assert!(fails(|o| o.y.truncate(1)).contains("y: expected"));
+        if forward.batch_first {
+            assert!(forward.compare(0, &Outputs { y: y.values.clone(), ..good.clone() }).is_err());
+        }
+    }
+}
+
+#[test]
+fn forward_compares_the_last_output() {
+    let case = case("keras", "gru_last");
+    let forward = Forward::new(&case).unwrap();
+    let last = &forward.calls[0].last.unwrap().values;
+    let mut y = vec![f64::NAN; (forward.time - 1) * last.len()];
+    y.extend(last);
+    let mut outputs = Outputs { y, h: vec![], c: vec![] };
+    assert_eq!(forward.compare(0, &outputs), Ok(()));
+    *outputs.y.last_mut().unwrap() += 1e-3;
+    assert!(forward.compare(0, &outputs).unwrap_err().contains("last y[4, 36]"));
+}
+
+#[test]
+fn each_call_starts_from_the_state_the_last_one_left() {
+    let case = case("keras", "lstm_stateful");
+    let calls = Forward::new(&case).unwrap().calls;
+    assert_eq!(calls.len(), 3);
+    assert!(calls[0].h0.is_none() && calls[0].c0.is_none());
+    for (k, call) in calls.iter().enumerate().skip(1) {
+        assert_eq!(call.h0.unwrap().values, case.tensor(&format!("state_0_call{}", k - 1)).values);
+        assert_eq!(call.c0.unwrap().values, case.tensor(&format!("state_1_call{}", k - 1)).values);
+    }
+}
+
+#[test]
+#[should_panic(expected = "gru_last: unknown option implementation = 2")]
+fn an_unknown_option_of_keras_panics() {
+    let mut case = case("keras", "gru_last");
+    case.options["constructor"]["implementation"] = json!(2);
+    drop(Forward::new(&case));
+}
+
+#[test]
+#[should_panic(expected = "gru_mask_backwards: unknown option implementation = 2")]
+fn an_unknown_option_panics_beside_one_that_is_out_of_scope() {
+    let mut case = case("keras", "gru_mask_backwards");
+    case.options["constructor"]["implementation"] = json!(2);
+    drop(Forward::new(&case));
+}
+
+#[test]
+#[should_panic(expected = "lstm: unknown option dropout = 0.5")]
+fn an_unknown_option_of_torch_panics() {
+    let mut case = case("torch", "lstm");
+    case.options["options"]["dropout"] = json!(0.5);
+    drop(Forward::new(&case));
+}
+
+#[test]
+#[should_panic(expected = "unknown option activation = \"gelu\"")]
+fn an_unknown_value_panics() {
+    let mut case = case("keras", "gru_relu");
+    case.options["constructor"]["activation"] = json!("gelu");
+    drop(Forward::new(&case));
+}
+
+#[test]
+#[should_panic(expected = "lstm: unknown tensor weights/weight_hr_l0")]
+fn an_unknown_tensor_panics() {
+    let mut case = case("torch", "lstm");
+    case.tensors.insert("weights/weight_hr_l0".into(), tensor(&[1], &[1.0]));
+    drop(Forward::new(&case));
+}
+
+#[test]
+fn scope_is_told() {
+    let cases = [
+        ("keras", "gru_mask", "mask"),
+        ("keras", "gru_backwards", "go_backwards"),
+        ("keras", "lstm_relu", "activations"),
+        ("keras", "bidirectional_gru_sum", "bidirectional"),
+        ("torch", "gru_lengths", "lengths"),
+        ("torch", "gru_layers3", "layers"),
+        ("torch", "lstm_proj", "projection"),
+        ("torch", "rnn_bidirectional", "bidirectional"),
+    ];
+    for (folder, name, reason) in cases {
+        assert_eq!(Forward::new(&case(folder, name)).unwrap_err(), OutOfScope(reason), "{name}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "1 of 2 cases fail:\nlstm_state: wrong")]
+fn verify_names_the_case_that_fails() {
+    let cases = [case("torch", "lstm"), case("torch", "lstm_state"), case("torch", "lstm_proj")];
+    verify(&cases, 2, |forward| if forward.calls[0].h0.is_some() { Err("wrong".into()) } else { Ok(()) });
+}
+
+#[test]
+#[should_panic(expected = "cases in scope")]
+fn verify_counts_the_cases() {
+    verify(&[case("torch", "lstm"), case("torch", "lstm_proj")], 2, |_| Ok(()));
+}
