@@ -18,7 +18,8 @@ trait Scalar: Dispatch + Copy + Debug + PartialOrd + Mul<Output = Self> + Neg<Ou
 }
 
 /// The operations on values alone, in the order of [`Scalar::expected`] and [`Lanewise`].
-const NAMES: [&str; 11] = ["fma", "fnma", "add", "sub", "mul", "div", "neg", "abs", "copysign", "select_lt", "ldexp"];
+const NAMES: [&str; 13] =
+    ["fma", "fnma", "add", "sub", "mul", "div", "neg", "abs", "with_sign", "min", "max", "select_lt", "ldexp"];
 
 macro_rules! scalar {
     ($t:ident, $bits:ident, $mantissa:literal) => {
@@ -70,6 +71,8 @@ macro_rules! scalar {
                     $t::from_bits(bits_a ^ SIGN),
                     $t::from_bits(bits_a & !SIGN),
                     $t::from_bits(bits_a & !SIGN | bits_b & SIGN),
+                    if a < b { a } else { b },
+                    if a > b { a } else { b },
                     if a < b { c } else { d },
                     $t::from_bits(bits_a.wrapping_add(bits_b << $mantissa)),
                 ]
@@ -164,7 +167,9 @@ impl<T: Scalar> Op<T> for Lanewise<'_, T> {
                 s.div(a, b),
                 s.neg(a),
                 s.abs(a),
-                s.copysign(a, b),
+                s.with_sign(s.abs(a), b),
+                s.min(a, b),
+                s.max(a, b),
                 s.select_lt(a, b, c, d),
                 s.ldexp(a, b),
             ];

@@ -16,12 +16,7 @@ token! {
 unsafe fn first_epi32(n: usize) -> __m256i {
     debug_assert!(n <= 8);
     // SAFETY: the caller vouches for AVX2.
-    unsafe {
-        _mm256_cmpgt_epi32(
-            _mm256_set1_epi32(n as i32),
-            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
-        )
-    }
+    unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
 }
 
 /// A mask of the first `n` of 4 lanes.
