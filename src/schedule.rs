@@ -3,7 +3,7 @@
 use crate::dims::Dims;
 use crate::error::Result;
 
-/// How many threads a layer may use.
+/// How many threads a layer may use. The bits of the outputs do not depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Threads {
     /// The caller's thread alone.
@@ -35,7 +35,8 @@ const ROWS_OF_A_PART: usize = 8;
 /// Bytes of the input product that are computed ahead of the steps: they should still be in L2 when they are used.
 const BLOCK_BYTES: usize = 1 << 18;
 
-/// How a sequence of known sizes is computed.
+/// How a sequence of known sizes is computed: what [`Layer::plan`](crate::Layer::plan) decides. Any plan gives the same
+/// bits with the native backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Parts that the batch rows are cut into, each computed by one thread.
@@ -45,7 +46,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan for `[T, N, I]` on `threads` threads; `bytes` of an element.
+    /// The plan for `[T, N, I]` on `threads` threads; `bytes` of an element. A pure function, at the cost of a few divisions.
     pub fn new(dims: Dims, time: usize, batch: usize, threads: usize, bytes: usize) -> Plan {
         let work = dims.flops() * time as f64 * batch as f64;
         let worth = (work / WORTH_A_THREAD).min(threads as f64) as usize;

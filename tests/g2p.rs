@@ -78,7 +78,7 @@ fn altered_weights_are_refused() {
         ("\"shape\":[29,256]", "\"shape\":[256,29]", "enc_emb: expected F32 [29, 256]"),
         ("\"graphemes\"", "\"graphemez\"", "graphemes"),
         ("\\\"<s>\\\"", "\\\"<z>\\\"", "<s>"),
-        (", \\\"AA0\\\"", "           ", "[73, 256]"),
+        (", \\\"AA0\\\"", "         ", "[73, 256]"),
     ];
     for (from, to, names) in cases {
         let text = str::from_utf8(&WEIGHTS[..header()]).unwrap();

@@ -50,7 +50,8 @@ impl<T: Real> Panel<T> {
         Ok(Panel { data, shape, lanes })
     }
 
-    /// Fills the panel, in place: `heads` each `[H]`, `weights` `[G*H, K]`, rows gate-major, any strides.
+    /// Fills the panel, in place: `heads` each `[H]`, `weights` `[G*H, K]`, rows gate-major, any strides. Cost: one copy of
+    /// each weight.
     ///
     /// # Errors
     /// `"heads"`, `"head"`, `"weight rows"` or `"weight columns"` does not fit the panel.
