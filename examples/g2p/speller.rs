@@ -2,7 +2,7 @@
 
 use gatefold::seq::time_major;
 use gatefold::weights::pytorch;
-use gatefold::{Gru, Isa, Options, Output, State, Workspace};
+use gatefold::{Gru, Isa, Options, Output, State, Threads, Workspace};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
 use std::fmt;
@@ -60,7 +60,7 @@ impl Speller {
     /// Reads the contents of `g2p_en.safetensors`; `isa` as in [`Options`].
     pub fn new(file: &[u8], isa: Option<Isa>) -> Result<Self, Error> {
         let file = File::new(file)?;
-        let options = Options { isa, ..Options::default() };
+        let options = Options { isa, threads: Threads::One, ..Options::default() };
         let encoder = Half::read(&file, "enc", "graphemes", options)?;
         let decoder = Half::read(&file, "dec", "phonemes", options)?;
         let (phonemes, hidden) = (decoder.symbols.len(), decoder.gru.dims().hidden);
