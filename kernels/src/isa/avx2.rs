@@ -35,10 +35,10 @@ impl Simd<f32> for Avx2 {
     const LANES: usize = 8;
     const REGS: usize = 16;
 
-            #[inline(always)]
-            fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
-                few()
-            }
+    #[inline(always)]
+    fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
+        few()
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -104,10 +104,10 @@ impl Simd<f64> for Avx2 {
     const LANES: usize = 4;
     const REGS: usize = 16;
 
-            #[inline(always)]
-            fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
-                few()
-            }
+    #[inline(always)]
+    fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
+        few()
+    }
 
     #[inline(always)]
     fn splat(self, x: f64) -> __m256d {

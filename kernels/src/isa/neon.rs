@@ -23,10 +23,10 @@ impl Simd<f32> for Neon {
     const LANES: usize = 4;
     const REGS: usize = 32;
 
-            #[inline(always)]
-            fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
-                many()
-            }
+    #[inline(always)]
+    fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
+        many()
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> float32x4_t {
@@ -102,10 +102,10 @@ impl Simd<f64> for Neon {
     const LANES: usize = 2;
     const REGS: usize = 32;
 
-            #[inline(always)]
-            fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
-                many()
-            }
+    #[inline(always)]
+    fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
+        many()
+    }
 
     #[inline(always)]
     fn splat(self, x: f64) -> float64x2_t {
