@@ -175,7 +175,7 @@ impl<T: Element> Layer<T> {
 
     /// How a sequence of `time` steps, T, of `batch` rows, N, is cut, with the threads that there are now.
     pub fn plan(&self, time: usize, batch: usize) -> Plan {
-        Plan::new(self.dims, time, batch, self.threads.count(), size_of::<T>())
+        self.threads.plan(self.dims, time, batch, size_of::<T>())
     }
 
     /// Runs `x: [T, N, I]` through the layer from `state`, which holds the final state afterwards, and writes `y`, see
