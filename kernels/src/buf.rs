@@ -14,12 +14,12 @@ const VALUES: usize = 16;
 #[repr(C, align(64))]
 struct Line<T>([T; VALUES]);
 
-/// `len` rounded up to a whole number of cache lines of `T`: the row stride of a state plane.
+/// `len` values rounded up to a whole number of cache lines: the row stride of a state plane.
 pub fn padded<T>(len: usize) -> usize {
     len.next_multiple_of(LINE / size_of::<T>().max(1))
 }
 
-/// A fixed number of values that start on a cache line. Scratch memory starts as NaN, so that reading what
+/// Values that start on a cache line; all of them are read and written as a slice. Scratch memory starts as NaN, so that reading what
 /// nobody wrote shows in the results.
 #[derive(Clone, Debug)]
 pub struct Buf<T> {
