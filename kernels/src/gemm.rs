@@ -64,7 +64,8 @@ pub(crate) fn gemm<T: Real>(args: Gemm<'_, T>) -> Result<(), ShapeError> {
     let (shape, panel) = (args.panel.shape(), args.panel);
     ShapeError::same("panel lanes", <T as Dispatch>::lanes(args.isa), panel.lanes())?;
     ShapeError::same("a columns", shape.k, args.a.shape().channels)?;
-    let rows = args.a.shape().time.checked_mul(args.a.shape().batch).unwrap_or(usize::MAX);
+    let uncounted = ShapeError { argument: "a rows", expected: args.c.rows(), found: usize::MAX };
+    let rows = args.a.shape().time.checked_mul(args.a.shape().batch).ok_or(uncounted)?;
     ShapeError::same("c rows", rows, args.c.rows())?;
     let cols = match args.order {
         GateOrder::Panel => panel.product_cols(),
@@ -76,10 +77,10 @@ pub(crate) fn gemm<T: Real>(args: Gemm<'_, T>) -> Result<(), ShapeError> {
         Start::Heads => shape.gates,
         Start::C => 0,
         Start::Continue { input, gates } => {
+            ShapeError::at_least("panel gates", gates, shape.gates)?;
             ShapeError::same("input rows", rows, input.rows())?;
             ShapeError::at_least("input columns", gates * panel.blocks() * panel.lanes(), input.cols())?;
             ShapeError::same("input column stride", 1, input.col_stride())?;
-            ShapeError::at_least("panel gates", gates, shape.gates)?;
             shape.gates - gates
         }
     };

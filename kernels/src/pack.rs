@@ -11,6 +11,7 @@
 //! Units past the last are zero, so that a tail block is computed like any other and stored with a lane mask.
 
 use crate::buf::Buf;
+use crate::gemm::MAX_GATES;
 use crate::isa::Isa;
 use crate::mat::MatRef;
 use crate::real::Real;
@@ -44,10 +45,17 @@ impl<T: Real> Panel<T> {
     /// It does not fit in memory.
     pub fn new(isa: Isa, shape: PanelShape) -> Result<Self, ShapeError> {
         let lanes = T::lanes(isa);
-        let vectors = shape.gates.checked_mul(shape.k).and_then(|n| n.checked_add(shape.heads));
-        let len = vectors.and_then(|n| n.checked_mul(shape.units.checked_next_multiple_of(lanes)?));
-        let data = Buf::filled(len.unwrap_or(usize::MAX), T::ZERO)?;
+        let data = Buf::filled(Self::len(shape, lanes).unwrap_or(usize::MAX), T::ZERO)?;
         Ok(Panel { data, shape, lanes })
+    }
+
+    /// Values of a panel, if they can be counted. So can then a block's, and the columns of a product of any stage.
+    fn len(PanelShape { heads, gates, k, units }: PanelShape, lanes: usize) -> Option<usize> {
+        let padded = units.checked_next_multiple_of(lanes)?;
+        padded.checked_mul(gates.max(MAX_GATES))?;
+        let vectors = gates.checked_mul(k)?.checked_add(heads)?;
+        vectors.checked_mul(lanes)?;
+        vectors.checked_mul(padded)
     }
 
     /// Fills the panel, in place: `heads` each `[H]`, `weights` `[G*H, K]`, rows gate-major, any strides.
