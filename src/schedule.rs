@@ -51,7 +51,7 @@ impl Plan {
         let worth = (work / WORTH_A_THREAD).min(threads as f64) as usize;
         let parts = worth.min(batch / ROWS_OF_A_PART).max(1);
         let rows = batch.div_ceil(parts).max(1);
-        let row_bytes = (dims.cell.gates() * dims.hidden).saturating_mul(bytes);
+        let row_bytes = dims.cell.gates().saturating_mul(dims.hidden).saturating_mul(bytes);
         let block = (BLOCK_BYTES / row_bytes.saturating_mul(rows).max(1)).clamp(1, time.max(1));
         Plan { parts, block }
     }
