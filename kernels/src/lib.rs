@@ -7,6 +7,7 @@
 pub mod block;
 pub mod buf;
 pub mod cell;
+pub mod elementwise;
 mod epilogue;
 pub mod gemm;
 pub mod isa;

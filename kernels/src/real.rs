@@ -1,5 +1,6 @@
 //! The element types.
 
+use crate::elementwise::{self, Elementwise};
 use crate::gemm::{self, Gemm};
 use crate::isa::Dispatch;
 use crate::math::Elementary;
@@ -10,6 +11,9 @@ use std::fmt::Debug;
 
 /// The kernels for one element type. Not generic over it, so that all SIMD code is generated in this crate.
 pub trait Kernels: Sized {
+    /// [`Elementwise::run`].
+    #[doc(hidden)]
+    fn elementwise(args: Elementwise<'_, Self>) -> Result<(), ShapeError>;
     /// [`Gemm::run`].
     #[doc(hidden)]
     fn gemm(args: Gemm<'_, Self>) -> Result<(), ShapeError>;
@@ -25,6 +29,9 @@ pub trait Kernels: Sized {
 macro_rules! kernels {
     ($($t:ty)+) => {$(
         impl Kernels for $t {
+            fn elementwise(args: Elementwise<'_, Self>) -> Result<(), ShapeError> {
+                elementwise::elementwise(args)
+            }
             fn gemm(args: Gemm<'_, Self>) -> Result<(), ShapeError> {
                 gemm::gemm(args)
             }

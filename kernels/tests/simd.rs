@@ -18,7 +18,8 @@ trait Scalar: Dispatch + Copy + Debug + PartialOrd + Mul<Output = Self> + Neg<Ou
 }
 
 /// The operations on values alone, in the order of [`Scalar::expected`] and [`Lanewise`].
-const NAMES: [&str; 11] = ["fma", "fnma", "add", "sub", "mul", "div", "neg", "abs", "copysign", "select_lt", "ldexp"];
+const NAMES: [&str; 13] =
+    ["fma", "fnma", "add", "sub", "mul", "div", "neg", "abs", "with_sign", "min", "max", "select_lt", "ldexp"];
 
 macro_rules! scalar {
     ($t:ident, $bits:ident, $mantissa:literal) => {
@@ -70,6 +71,8 @@ macro_rules! scalar {
                     $t::from_bits(bits_a ^ SIGN),
                     $t::from_bits(bits_a & !SIGN),
                     $t::from_bits(bits_a & !SIGN | bits_b & SIGN),
+                    if a < b { a } else { b },
+                    if a > b { a } else { b },
                     if a < b { c } else { d },
                     $t::from_bits(bits_a.wrapping_add(bits_b << $mantissa)),
                 ]
@@ -164,7 +167,9 @@ impl<T: Scalar> Op<T> for Lanewise<'_, T> {
                 s.div(a, b),
                 s.neg(a),
                 s.abs(a),
-                s.copysign(a, b),
+                s.with_sign(s.abs(a), b),
+                s.min(a, b),
+                s.max(a, b),
                 s.select_lt(a, b, c, d),
                 s.ldexp(a, b),
             ];
@@ -279,15 +284,15 @@ fn ldexp_multiplies_by_powers_of_two() {
     ldexp::<f64>(-1022, 1023);
 }
 
-/// LANES and REGS as the token has them.
+/// LANES and REGS as the token has them, and the registers that `by_registers` goes by.
 struct Sizes;
 
 impl<T: Scalar> Op<T> for Sizes {
-    type Out = [usize; 2];
+    type Out = [usize; 3];
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, _: S) -> [usize; 2] {
-        [S::LANES, S::REGS]
+    fn run<S: Simd<T>>(self, s: S) -> [usize; 3] {
+        [S::LANES, S::REGS, s.by_registers(|| 16, || 32)]
     }
 }
 
@@ -301,8 +306,8 @@ fn lanes_and_registers() {
             "portable" => [4, 4, 16],
             name => panic!("{name} is not in this table"),
         };
-        assert_eq!(f32::dispatch(isa, Sizes), [lanes_f32, regs], "{isa:?}");
-        assert_eq!(f64::dispatch(isa, Sizes), [lanes_f64, regs], "{isa:?}");
+        assert_eq!(f32::dispatch(isa, Sizes), [lanes_f32, regs, regs], "{isa:?}");
+        assert_eq!(f64::dispatch(isa, Sizes), [lanes_f64, regs, regs], "{isa:?}");
         assert_eq!([f32::lanes(isa), f64::lanes(isa)], [lanes_f32, lanes_f64], "{isa:?}");
     }
 }

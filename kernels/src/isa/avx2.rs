@@ -16,12 +16,7 @@ token! {
 unsafe fn first_epi32(n: usize) -> __m256i {
     debug_assert!(n <= 8);
     // SAFETY: the caller vouches for AVX2.
-    unsafe {
-        _mm256_cmpgt_epi32(
-            _mm256_set1_epi32(n as i32),
-            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
-        )
-    }
+    unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
 }
 
 /// A mask of the first `n` of 4 lanes.
@@ -40,10 +35,10 @@ impl Simd<f32> for Avx2 {
     const LANES: usize = 8;
     const REGS: usize = 16;
 
-            #[inline(always)]
-            fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
-                few()
-            }
+    #[inline(always)]
+    fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
+        few()
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -109,10 +104,10 @@ impl Simd<f64> for Avx2 {
     const LANES: usize = 4;
     const REGS: usize = 16;
 
-            #[inline(always)]
-            fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
-                few()
-            }
+    #[inline(always)]
+    fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
+        few()
+    }
 
     #[inline(always)]
     fn splat(self, x: f64) -> __m256d {

@@ -20,10 +20,10 @@ impl Simd<f32> for Avx512 {
     const LANES: usize = 16;
     const REGS: usize = 32;
 
-            #[inline(always)]
-            fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
-                many()
-            }
+    #[inline(always)]
+    fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
+        many()
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -86,10 +86,10 @@ impl Simd<f64> for Avx512 {
     const LANES: usize = 8;
     const REGS: usize = 32;
 
-            #[inline(always)]
-            fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
-                many()
-            }
+    #[inline(always)]
+    fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
+        many()
+    }
 
     #[inline(always)]
     fn splat(self, x: f64) -> __m512d {

@@ -1,4 +1,7 @@
 //! NEON (Advanced SIMD): 128 bits, 32 registers.
+//!
+//! It has no masked accesses. `load_n` and `store_n` test every lane rather than stop at `n`: the compiler makes a
+//! call of `memcpy` of the shorter loop.
 
 use super::simd::{Simd, Token, lanewise, token};
 use core::arch::{aarch64::*, asm};
@@ -20,10 +23,10 @@ impl Simd<f32> for Neon {
     const LANES: usize = 4;
     const REGS: usize = 32;
 
-            #[inline(always)]
-            fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
-                many()
-            }
+    #[inline(always)]
+    fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
+        many()
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> float32x4_t {
@@ -41,9 +44,11 @@ impl Simd<f32> for Neon {
     unsafe fn load_n(self, p: *const f32, n: usize) -> float32x4_t {
         debug_assert!(n <= 4);
         let mut lanes = [0.0; 4];
-        for (i, x) in lanes.iter_mut().take(n).enumerate() {
-            // SAFETY: the caller vouches for `n` values at `p`, and i < n.
-            *x = unsafe { p.add(i).read_unaligned() };
+        for (i, x) in lanes.iter_mut().enumerate() {
+            if i < n {
+                // SAFETY: the caller vouches for `n` values at `p`, and i < n.
+                *x = unsafe { p.add(i).read_unaligned() };
+            }
         }
         // SAFETY: `lanes` holds 4 values; the token proves NEON.
         unsafe { vld1q_f32(lanes.as_ptr()) }
@@ -61,9 +66,11 @@ impl Simd<f32> for Neon {
         let mut lanes = [0.0; 4];
         // SAFETY: `lanes` holds 4 values; the token proves NEON.
         unsafe { vst1q_f32(lanes.as_mut_ptr(), v) }
-        for (i, x) in lanes.into_iter().take(n).enumerate() {
-            // SAFETY: the caller vouches for `n` values at `p`, and i < n.
-            unsafe { p.add(i).write_unaligned(x) }
+        for (i, x) in lanes.into_iter().enumerate() {
+            if i < n {
+                // SAFETY: the caller vouches for `n` values at `p`, and i < n.
+                unsafe { p.add(i).write_unaligned(x) }
+            }
         }
     }
 
@@ -95,10 +102,10 @@ impl Simd<f64> for Neon {
     const LANES: usize = 2;
     const REGS: usize = 32;
 
-            #[inline(always)]
-            fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
-                many()
-            }
+    #[inline(always)]
+    fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
+        many()
+    }
 
     #[inline(always)]
     fn splat(self, x: f64) -> float64x2_t {
@@ -116,9 +123,11 @@ impl Simd<f64> for Neon {
     unsafe fn load_n(self, p: *const f64, n: usize) -> float64x2_t {
         debug_assert!(n <= 2);
         let mut lanes = [0.0; 2];
-        for (i, x) in lanes.iter_mut().take(n).enumerate() {
-            // SAFETY: the caller vouches for `n` values at `p`, and i < n.
-            *x = unsafe { p.add(i).read_unaligned() };
+        for (i, x) in lanes.iter_mut().enumerate() {
+            if i < n {
+                // SAFETY: the caller vouches for `n` values at `p`, and i < n.
+                *x = unsafe { p.add(i).read_unaligned() };
+            }
         }
         // SAFETY: `lanes` holds 2 values; the token proves NEON.
         unsafe { vld1q_f64(lanes.as_ptr()) }
@@ -136,9 +145,11 @@ impl Simd<f64> for Neon {
         let mut lanes = [0.0; 2];
         // SAFETY: `lanes` holds 2 values; the token proves NEON.
         unsafe { vst1q_f64(lanes.as_mut_ptr(), v) }
-        for (i, x) in lanes.into_iter().take(n).enumerate() {
-            // SAFETY: the caller vouches for `n` values at `p`, and i < n.
-            unsafe { p.add(i).write_unaligned(x) }
+        for (i, x) in lanes.into_iter().enumerate() {
+            if i < n {
+                // SAFETY: the caller vouches for `n` values at `p`, and i < n.
+                unsafe { p.add(i).write_unaligned(x) }
+            }
         }
     }
 

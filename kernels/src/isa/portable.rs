@@ -132,9 +132,7 @@ macro_rules! portable {
             #[inline(always)]
             fn ldexp(self, a: Self::V, t: Self::V) -> Self::V {
                 const MANTISSA_BITS: u32 = $t::MANTISSA_DIGITS - 1;
-                from_fn(|i| {
-                    $t::from_bits(a[i].to_bits().wrapping_add(t[i].to_bits() << MANTISSA_BITS))
-                })
+                from_fn(|i| $t::from_bits(a[i].to_bits().wrapping_add(t[i].to_bits() << MANTISSA_BITS)))
             }
         }
     };
