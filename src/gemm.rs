@@ -23,7 +23,8 @@ use std::sync::Arc;
 
 /// A general matrix product.
 pub trait Gemm<T>: Debug + Send + Sync {
-    /// C = A B + beta C with `a: [M, K]`, `b: [K, N]`, `c: [M, N]`; where beta is 0, C is not read.
+    /// C = A B + beta C with `a: [M, K]`, `b: [K, N]`, `c: [M, N]`; where beta is 0, C is not read. Layers pass rows of
+    /// values side by side as A, a transposed dense matrix as B, and 0 or 1 as beta.
     ///
     /// # Errors
     /// [`Error::Shape`] if the sizes do not fit, [`Error::TooLarge`] if one is more than the implementation can count.
@@ -37,7 +38,7 @@ pub enum Backend {
     /// gatefold's own kernels, fused with the cell; the only one for which the same bits are promised.
     #[default]
     Native,
-    /// The crate matrixmultiply; feature `matrixmultiply`.
+    /// The crate matrixmultiply, which allocates at every call; feature `matrixmultiply`.
     MatrixMultiply,
     /// The system's OpenBLAS on one thread; feature `openblas`.
     OpenBlas,

@@ -22,18 +22,39 @@ use std::sync::Arc;
 pub struct Options {
     /// What computes the products.
     pub backend: Backend,
-    /// The instruction set; `None`: what `GATEFOLD_ISA` names, else the best of the processor.
+    /// The instruction set; `None`: what the environment variable `GATEFOLD_ISA` names, else the best of the processor.
     pub isa: Option<Isa>,
     /// How many threads may work on a call.
     pub threads: Threads,
-    /// Whether the canonical weights stay beside the packed ones, for [`Layer::weights`].
+    /// Whether the canonical weights stay beside the packed ones, for [`Layer::weights`]; this doubles the memory.
     pub keep_weights: bool,
 }
 
 /// A recurrent layer. [`Gru`], [`Lstm`] and [`SimpleRnn`] are this with a known cell.
 ///
 /// With the native backend every output has the same bits whatever the batch around its row, the number of threads,
-/// the split of time into calls, and the instruction set.
+/// the split of time into calls, and the instruction set:
+///
+/// ```
+/// use gatefold::cell::Cell;
+/// use gatefold::seq::time_major;
+/// use gatefold::{Layer, Options, Output, Weights, Workspace};
+///
+/// let weights = Weights::new(Cell::Lstm, 2, 3, vec![0.1f32; 24], vec![-0.2; 36], None, None)?;
+/// let lstm = Layer::new(weights, Options::default())?;
+/// let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]; // T = 3, N = 1, I = 2
+/// let whole = lstm.forward(time_major(&x, [3, 1, 2])?, None)?;
+///
+/// let (mut state, mut workspace) = (lstm.state(1)?, Workspace::new());
+/// for frame in x.chunks(2) {
+///     let frame = time_major(frame, [1, 1, 2])?;
+///     lstm.forward_into(frame, &mut state, Output::StateOnly, &mut workspace)?;
+/// }
+/// assert_eq!(state.h_row(0), Some(&whole.y[6..]));
+/// # Ok::<(), gatefold::Error>(())
+/// ```
+///
+/// A layer is not changed by running it: threads may share one, each with a state and a workspace of its own.
 #[derive(Clone, Debug)]
 pub struct Layer<T> {
     dims: Dims,
@@ -46,14 +67,14 @@ pub struct Layer<T> {
 /// What [`Layer::forward`] and [`Layer::forward_last`] return.
 #[derive(Clone, Debug)]
 pub struct Forward<T> {
-    /// The outputs, dense.
+    /// The outputs, dense: `[T, N, H]`, `[N, T, H]` or `[N, H]`, as the method says.
     pub y: Vec<T>,
     /// The final state.
     pub state: State<T>,
 }
 
 impl<T: Element> Layer<T> {
-    /// Packs `weights`.
+    /// Packs `weights`. Cost: every weight is copied once; the packed ones take [`Layer::packed_bytes`].
     ///
     /// # Errors
     /// [`Error::Isa`] if `GATEFOLD_ISA` names none that is available, [`Error::Unsupported`] if the library was built
@@ -63,8 +84,38 @@ impl<T: Element> Layer<T> {
         Self::build(weights, options, product)
     }
 
-    /// A layer whose products are computed by `product` instead of one of the backends. If it fails in the middle of a
-    /// sequence, the call returns its error, and `y` and the state are left between the steps.
+    /// A layer whose products are computed by `product` instead of one of the backends. `product` is called at every step,
+    /// from every thread that works on a call. If it fails in the middle of a sequence, the call returns its error, and
+    /// `y` and the state are left between the steps.
+    ///
+    /// ```
+    /// use gatefold::cell::{Activation, Cell};
+    /// use gatefold::gemm::Gemm;
+    /// use gatefold::seq::{MatMut, MatRef, time_major};
+    /// use gatefold::{Layer, Options, Weights};
+    ///
+    /// #[derive(Debug)]
+    /// struct Loops;
+    ///
+    /// impl Gemm<f64> for Loops {
+    ///     fn gemm(&self, a: MatRef<f64>, b: MatRef<f64>, beta: f64, mut c: MatMut<f64>) -> gatefold::Result<()> {
+    ///         for m in 0..a.rows() {
+    ///             for (n, c) in c.row_mut(m).into_iter().flatten().enumerate() {
+    ///                 let dot: f64 = (0..a.cols()).filter_map(|k| Some(a.get(m, k)? * b.get(k, n)?)).sum();
+    ///                 *c = if beta == 0.0 { dot } else { dot + beta * *c };
+    ///             }
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let cell = Cell::SimpleRnn { activation: Activation::Relu };
+    /// let weights = Weights::new(cell, 1, 1, vec![2.0], vec![3.0], Some(vec![1.0]), None)?;
+    /// let layer = Layer::with_gemm(weights, Options::default(), std::sync::Arc::new(Loops))?;
+    /// let y = layer.forward(time_major(&[1.0, 1.0], [2, 1, 1])?, None)?.y;
+    /// assert_eq!(y, [3.0, 12.0]); // 2*1 + 1, 2*1 + 1 + 3*3
+    /// # Ok::<(), gatefold::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Layer::new`]; [`Error::Unsupported`] if `options` names a backend too.
@@ -82,7 +133,7 @@ impl<T: Element> Layer<T> {
         Ok(Layer { dims, stages, weights: options.keep_weights.then_some(weights), isa, threads: options.threads })
     }
 
-    /// Replaces the weights, in the same memory.
+    /// Replaces the weights: they are packed into the same memory. States of the layer stay valid.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for another cell, [`Error::Shape`] for other sizes; the layer stays as it was.
@@ -104,7 +155,7 @@ impl<T: Element> Layer<T> {
         Ok(())
     }
 
-    /// A state of zeros for `batch` rows.
+    /// A state of zeros for `batch` rows, N.
     ///
     /// # Errors
     /// It does not fit in memory.
@@ -112,7 +163,8 @@ impl<T: Element> Layer<T> {
         State::zeros(self.dims, batch)
     }
 
-    /// Scratch memory for sequences of up to `time` steps of up to `batch` rows.
+    /// Scratch memory for sequences of `time` steps, T, of `batch` rows, N: `forward_into` with these sizes allocates nothing.
+    /// It serves any layer and sizes, and grows where it must.
     ///
     /// # Errors
     /// It does not fit in memory.
@@ -122,18 +174,22 @@ impl<T: Element> Layer<T> {
         Ok(workspace)
     }
 
-    /// How a sequence of `time` steps of `batch` rows is cut, with the threads that there are now.
+    /// How a sequence of `time` steps, T, of `batch` rows, N, is cut, with the threads that there are now.
     pub fn plan(&self, time: usize, batch: usize) -> Plan {
-        Plan::new(self.dims, time, batch, self.threads.count(), size_of::<T>())
+        self.threads.plan(self.dims, time, batch, size_of::<T>())
     }
 
-    /// Runs `x: [T, N, I]` through the layer from `state`, which holds the final state afterwards, and writes `y`.
+    /// Runs `x: [T, N, I]` through the layer from `state`, which holds the final state afterwards, and writes `y`, see
+    /// [`Output`]. T and N may be 0.
     ///
-    /// Allocates nothing if `workspace` has been used for such sizes, or was made for them by [`Layer::workspace`];
-    /// calls in sequence with the same state give the same bits as one call with the whole.
+    /// Cost: T N times [`Dims::flops`], and the activations. With the native backend it allocates nothing if `workspace` has
+    /// been used for such sizes, or was made for them by [`Layer::workspace`]; calls in sequence with the same state give
+    /// the same bits as one call with the whole.
     ///
     /// # Errors
-    /// [`Error::Shape`], naming `x`, `state` or `y`, before anything is written.
+    /// [`Error::Shape`], naming what of `x`, `state` or `y` does not fit; [`Error::Unsupported`] for the state of another
+    /// layer; or the workspace does not fit in memory: before anything is written. What a product that is not the native one
+    /// refuses comes back as well, and then `state` and `y` hold something in between.
     pub fn forward_into(
         &self,
         x: SeqRef<'_, T>,
@@ -212,12 +268,12 @@ impl<T: Element> Layer<T> {
 }
 
 impl<T> Layer<T> {
-    /// Its cell and sizes.
+    /// The cell and the sizes.
     pub fn dims(&self) -> Dims {
         self.dims
     }
 
-    /// The instruction set that it was packed for.
+    /// The instruction set that the weights were packed for and that computes.
     pub fn isa(&self) -> Isa {
         self.isa
     }
@@ -229,7 +285,7 @@ impl<T> Layer<T> {
 }
 
 impl<T: Element> Layer<T> {
-    /// Bytes of the packed weights.
+    /// Bytes of the packed weights: those of [`Dims::parameters`], and what pads units to whole vectors.
     pub fn packed_bytes(&self) -> usize {
         self.stages.iter().map(Stage::bytes).sum()
     }

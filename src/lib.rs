@@ -22,3 +22,7 @@ pub use schedule::{Plan, Threads};
 pub use sequence::{Output, Workspace};
 pub use state::State;
 pub use weights::Weights;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -3,7 +3,7 @@
 use crate::dims::Dims;
 use crate::error::Result;
 
-/// How many threads a layer may use.
+/// How many threads a layer may use. The bits of the outputs do not depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Threads {
     /// The caller's thread alone.
@@ -29,13 +29,20 @@ impl Threads {
 /// Floating-point operations that a part must have to be worth waking a thread for.
 const WORTH_A_THREAD: f64 = 1e6;
 
+/// Parts that are worth a thread each, if there were as many.
+fn worth(dims: Dims, time: usize, batch: usize) -> usize {
+    let work = dims.flops() * time as f64 * batch as f64;
+    ((work / WORTH_A_THREAD) as usize).min(batch / ROWS_OF_A_PART).max(1)
+}
+
 /// Fewest rows that a part has: with fewer, weights are read again for too little work.
 const ROWS_OF_A_PART: usize = 8;
 
 /// Bytes of the input product that are computed ahead of the steps: they should still be in L2 when they are used.
 const BLOCK_BYTES: usize = 1 << 18;
 
-/// How a sequence of known sizes is computed.
+/// How a sequence of known sizes is computed: what [`Layer::plan`](crate::Layer::plan) decides. Any plan gives the same
+/// bits with the native backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Parts that the batch rows are cut into, each computed by one thread.
@@ -45,15 +52,22 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan for `[T, N, I]` on `threads` threads; `bytes` of an element.
+    /// The plan for `[T, N, I]` on `threads` threads; `bytes` of an element. A pure function, at the cost of a few divisions.
     pub fn new(dims: Dims, time: usize, batch: usize, threads: usize, bytes: usize) -> Plan {
-        let work = dims.flops() * time as f64 * batch as f64;
-        let worth = (work / WORTH_A_THREAD).min(threads as f64) as usize;
-        let parts = worth.min(batch / ROWS_OF_A_PART).max(1);
+        let parts = worth(dims, time, batch).min(threads).max(1);
         let rows = batch.div_ceil(parts).max(1);
         let row_bytes = dims.cell.gates().saturating_mul(dims.hidden).saturating_mul(bytes);
         let block = (BLOCK_BYTES / row_bytes.saturating_mul(rows).max(1)).clamp(1, time.max(1));
         Plan { parts, block }
+    }
+}
+
+impl Threads {
+    /// The plan for `[T, N, I]` with the threads that there are now. They are counted only where the work is worth more
+    /// than one: counting starts rayon's global pool.
+    pub(crate) fn plan(self, dims: Dims, time: usize, batch: usize, bytes: usize) -> Plan {
+        let threads = if worth(dims, time, batch) > 1 { self.count() } else { 1 };
+        Plan::new(dims, time, batch, threads, bytes)
     }
 }
 

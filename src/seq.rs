@@ -1,4 +1,22 @@
 //! Views of sequences: `[T, N, C]` or `[N, T, C]`, a matter of strides; nothing is copied.
+//!
+//! T is time, N the batch, C the channels: I input features, or H hidden units.
+//!
+//! ```
+//! use gatefold::seq::{SeqRef, SeqShape, batch_major, time_major};
+//!
+//! let data = [0.0, 0.1, 1.0, 1.1, 2.0, 2.1]; // T = 3, N = 1, C = 2
+//! assert_eq!(time_major(&data, [3, 1, 2])?.row(2, 0), Some(&[2.0, 2.1][..]));
+//! assert_eq!(batch_major(&data, [3, 1, 2])?.row(0, 2), Some(&[2.0, 2.1][..])); // N = 3, T = 1
+//!
+//! // Any other strides: every second timestep.
+//! let shape = SeqShape { time: 2, time_stride: 4, ..SeqShape::time_major(3, 1, 2) };
+//! assert_eq!(SeqRef::new(&data, shape)?.row(1, 0), Some(&[2.0, 2.1][..]));
+//!
+//! let error = time_major(&data, [3, 2, 2]).unwrap_err();
+//! assert_eq!(error.to_string(), "data: expected 12 values, found 6");
+//! # Ok::<(), gatefold::Error>(())
+//! ```
 
 pub use gatefold_kernels::mat::{MatMut, MatRef};
 pub use gatefold_kernels::seq::{SeqMut, SeqRef, SeqShape};
@@ -8,7 +26,7 @@ use crate::error::{Error, Result};
 /// All of `data` as `[T, N, C]`.
 ///
 /// # Errors
-/// [`Error::Shape`] for `data` if it is not T*N*C values long.
+/// [`Error::Shape`] for `data` if it is not T*N*C values long, [`Error::TooLarge`] if T*N*C cannot be counted.
 pub fn time_major<T>(data: &[T], [time, batch, channels]: [usize; 3]) -> Result<SeqRef<'_, T>> {
     exact([time, batch, channels], data.len())?;
     Ok(SeqRef::new(data, SeqShape::time_major(time, batch, channels))?)

@@ -11,7 +11,7 @@ use gatefold_kernels::buf::{Buf, padded};
 use gatefold_kernels::real::Real;
 use std::fmt;
 
-/// Where the outputs of a sequence go.
+/// Where the outputs of a sequence go. What is to be written must have these sizes; strides are free.
 #[derive(Debug)]
 pub enum Output<'a, T> {
     /// Every output, `[T, N, H]` at any strides. Keras: `return_sequences=True`.
@@ -68,7 +68,8 @@ impl<T> Output<'_, T> {
 }
 
 /// Scratch memory of a layer: the input product of a block of steps, and what passes between stages. It grows to what
-/// the largest call needs and is used again; a call that it is large enough for allocates nothing.
+/// the largest call needs and is used again; a call that it is large enough for allocates nothing. It carries no values
+/// from call to call, so one serves any number of layers and states of an element type.
 #[derive(Clone)]
 pub struct Workspace<T> {
     parts: Vec<Scratch<T>>,
@@ -81,7 +82,8 @@ impl<T> fmt::Debug for Workspace<T> {
 }
 
 impl<T: Real> Workspace<T> {
-    /// An empty one: the first call makes it large enough.
+    /// An empty one, which the first call makes large enough; [`Layer::workspace`](crate::Layer::workspace) makes one that
+    /// is already.
     pub fn new() -> Self {
         Workspace { parts: Vec::new() }
     }

@@ -10,7 +10,22 @@ use std::fmt;
 
 /// Hidden state `[N, H]`, and for an LSTM cell state `[N, H]`, of a batch of N rows.
 ///
-/// Each stands in two planes whose rows are padded to cache lines: a step reads one and writes the other.
+/// Made by [`Layer::state`](crate::Layer::state), and carried from call to call: a sequence may be cut into calls anywhere.
+/// Each of h and c stands in two planes whose rows are padded to cache lines; a step reads one and writes the other.
+///
+/// ```
+/// use gatefold::cell::Cell;
+/// use gatefold::{Lstm, Options, Weights};
+///
+/// let weights = Weights::new(Cell::Lstm, 1, 2, vec![0.1f32; 8], vec![0.1; 16], None, None)?;
+/// let lstm = Lstm::new(weights, Options::default())?;
+/// let mut state = lstm.state(2)?;
+/// state.set_c(&[1.0, 2.0, 3.0, 4.0])?;
+/// assert_eq!(state.c_row(1), Some(&[3.0, 4.0][..]));
+/// assert_eq!(state.h_to_vec(), [0.0; 4]);
+/// assert_eq!(state.set_h(&[1.0]).unwrap_err().to_string(), "h: expected 4 values, found 1");
+/// # Ok::<(), gatefold::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct State<T> {
     dims: Dims,
@@ -33,7 +48,7 @@ impl<T: Real> State<T> {
         self.batch
     }
 
-    /// The layer it belongs to.
+    /// The cell and sizes of the layer that it was made for; a layer of others refuses it.
     pub fn dims(&self) -> Dims {
         self.dims
     }
@@ -58,7 +73,7 @@ impl<T: Real> State<T> {
         self.c.as_ref().map(|c| self.rows(&c[self.current]).flatten().copied().collect())
     }
 
-    /// Sets the hidden state, `h: [N, H]` dense.
+    /// Sets the hidden state, `h: [N, H]` dense. Values below 2^-100 (f32) or 2^-960 (f64) stay until a step replaces them.
     ///
     /// # Errors
     /// [`Error::Shape`] if `h` has another length.
@@ -79,7 +94,7 @@ impl<T: Real> State<T> {
         }
     }
 
-    /// Sets all of it to zero.
+    /// Sets all of it to zero: the start of a new sequence.
     pub fn reset(&mut self) {
         self.h[self.current].fill(T::ZERO);
         if let Some(c) = &mut self.c {

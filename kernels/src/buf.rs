@@ -14,14 +14,14 @@ const VALUES: usize = 16;
 #[repr(C, align(64))]
 struct Line<T>([T; VALUES]);
 
-/// `len` rounded up to a whole number of cache lines of `T`: the row stride of a state plane. `usize::MAX`, which no
+/// `len` values rounded up to a whole number of cache lines: the row stride of a state plane. `usize::MAX`, which no
 /// plane has, where that cannot be counted.
 pub fn padded<T: Real>(len: usize) -> usize {
     len.checked_next_multiple_of(LINE / size_of::<T>()).unwrap_or(usize::MAX)
 }
 
-/// A fixed number of values that start on a cache line. Scratch memory starts as NaN, so that reading what
-/// nobody wrote shows in the results.
+/// Values that start on a cache line; all of them are read and written as a slice. Scratch memory starts as NaN, so that
+/// reading what nobody wrote shows in the results.
 #[derive(Clone, Debug)]
 pub struct Buf<T> {
     lines: Vec<Line<T>>,

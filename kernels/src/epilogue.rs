@@ -16,13 +16,14 @@ const MAX_PLANES: usize = 2;
 /// What a stage reads and writes beside its recurrent product: N rows each.
 #[derive(Debug)]
 pub struct StepState<'a, 'b, T> {
-    /// The stage's gates of the input product.
+    /// The step's rows of the stage's input product: `[N, G*H]`, or `[N, G*H padded to LANES]` in panel order.
     pub input: MatRef<'a, T>,
     /// How `input` stands.
     pub order: GateOrder,
-    /// State before the step, in the order the stage lists; `[N, H padded]`, see [`padded`](crate::buf::padded).
+    /// State before the step, in the order the stage lists: `[N, H padded]` each, see [`padded`](crate::buf::padded); at
+    /// least to a multiple of LANES.
     pub prev: &'a [MatRef<'a, T>],
-    /// State after the step, in the order the stage lists; `[N, H padded]`.
+    /// State after the step, in the order the stage lists: `[N, H padded]` each. Whole vectors are written.
     pub next: &'a mut [MatMut<'b, T>],
     /// A second place for the first of `next`, `[N, H]`: the layer's output.
     pub y: Option<MatMut<'a, T>>,

@@ -3,15 +3,12 @@
 use crate::block::{Block, Blocks, Length};
 use crate::isa::{Dispatch, Isa, Simd};
 use crate::mat::{MatMut, MatRef};
-use crate::pack::{GateOrder, Panel};
+use crate::pack::{GateOrder, MAX_GATES, Panel};
 use crate::real::Real;
 use crate::seq::SeqRef;
 use crate::shape::ShapeError;
 use crate::tile::{At, Epilogue, Product};
 use std::marker::PhantomData;
-
-/// Most gates that a product has.
-pub const MAX_GATES: usize = 4;
 
 /// C = start + A B. With G gates of H units in the panel, C is `[T*N, ..]` in the panel's or in gate-major order.
 #[derive(Debug)]

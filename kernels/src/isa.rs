@@ -1,5 +1,13 @@
 //! Which instruction set runs: tokens, detection, and the one list of instruction sets.
 //!
+//! ```
+//! use gatefold_kernels::isa::Isa;
+//!
+//! let best = Isa::available()[0];
+//! assert_eq!(Isa::named(best.name()), Ok(best));
+//! assert!(Isa::named("mmx").is_err());
+//! ```
+//!
 //! A new one is a file under `isa/` with a token that implements [`Simd`] for `f32` and `f64`, and a
 //! line in the list at the end of this file.
 
@@ -33,14 +41,15 @@ macro_rules! isas {
     ($($(#[$cfg:meta])* $variant:ident in $module:ident: $when:literal;)+) => {
         $($(#[$cfg])* mod $module; $(#[$cfg])* pub use $module::$variant;)+
 
-        /// An instruction set that this processor has. Chosen once, when a layer is built.
+        /// An instruction set that this processor has: a value is the proof that it does. Chosen once, when a layer is
+        /// built; results have the same bits on each.
         #[derive(Clone, Copy, Debug, PartialEq)]
         pub enum Isa {
             $(#[doc = $when] $(#[$cfg])* $variant($variant),)+
         }
 
         impl Isa {
-            /// All that this processor has, the best first; the portable one is always there.
+            /// All that this processor has, the best first; the portable one is always there. The processor is asked once.
             pub fn available() -> &'static [Isa] {
                 static AVAILABLE: OnceLock<Vec<Isa>> = OnceLock::new();
                 AVAILABLE.get_or_init(|| {
@@ -77,7 +86,7 @@ macro_rules! isas {
 
 /// An element type that every instruction set has vectors of.
 pub trait Dispatch: Sized {
-    /// Runs `op` under `isa`.
+    /// Runs `op` under `isa`, compiled for it in the crate that calls.
     fn dispatch<O: Op<Self>>(isa: Isa, op: O) -> O::Out;
 
     /// Values in a vector of `isa`.

@@ -22,3 +22,7 @@ pub mod step;
 mod tile;
 
 pub use epilogue::StepState;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -17,6 +17,9 @@ use crate::mat::MatRef;
 use crate::real::Real;
 use crate::shape::ShapeError;
 
+/// Most gates that a product has.
+pub const MAX_GATES: usize = 4;
+
 /// The sizes of a panel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PanelShape {
@@ -42,7 +45,7 @@ impl<T: Real> Panel<T> {
     /// A panel of zeros, to be filled by [`Panel::pack`].
     ///
     /// # Errors
-    /// It does not fit in memory.
+    /// It does not fit in memory, or the columns of a product by it cannot be counted.
     pub fn new(isa: Isa, shape: PanelShape) -> Result<Self, ShapeError> {
         let lanes = T::lanes(isa);
         let data = Buf::filled(Self::len(shape, lanes).unwrap_or(usize::MAX), T::ZERO)?;
@@ -58,7 +61,8 @@ impl<T: Real> Panel<T> {
         vectors.checked_mul(padded)
     }
 
-    /// Fills the panel, in place: `heads` each `[H]`, `weights` `[G*H, K]`, rows gate-major, any strides.
+    /// Fills the panel, in place: `heads` each `[H]`, `weights` `[G*H, K]`, rows gate-major, any strides. Cost: one copy of
+    /// each weight.
     ///
     /// # Errors
     /// `"heads"`, `"head"`, `"weight rows"` or `"weight columns"` does not fit the panel.
@@ -173,5 +177,9 @@ mod tests {
         assert_eq!(panel.pack(&[&[0.0]], weights).unwrap_err().argument, "head");
         assert_eq!(panel.pack(&[&[0.0; 2]], weights.transposed()).unwrap_err().argument, "weight rows");
         assert!(Panel::<f32>::new(isa, PanelShape { heads: 0, gates: 4, k: usize::MAX / 8, units: 9 }).is_err());
+        let quarter = usize::MAX / 4 + 1;
+        for (gates, units) in [(4, quarter), (0, quarter), (quarter, 4), (1, usize::MAX)] {
+            assert!(Panel::<f32>::new(isa, PanelShape { heads: 0, gates, k: 0, units }).is_err(), "{gates} {units}");
+        }
     }
 }

@@ -18,7 +18,7 @@ pub struct Pointwise<'a, 'b, T> {
     pub isa: Isa,
     /// What the step computes.
     pub stage: StageKind,
-    /// The recurrent product, `[N, ..]`: its gates for every unit.
+    /// The recurrent product: `[N, G*H]`, or `[N, G*H padded to LANES]` in panel order.
     pub product: MatRef<'a, T>,
     /// How `product` stands.
     pub order: GateOrder,

@@ -26,7 +26,7 @@ pub struct Step<'a, 'b, T> {
 }
 
 impl<T: Real> Step<'_, '_, T> {
-    /// Computes the step. Cost: 2 N K G H floating-point operations and the activations; nothing is allocated.
+    /// Computes the step. Cost: 2 N K G H floating-point operations and N H times the activations; nothing is allocated.
     ///
     /// # Errors
     /// A size that does not fit the panel or the stage, by the name of the field.

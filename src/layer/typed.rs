@@ -48,17 +48,17 @@ macro_rules! typed {
 }
 
 typed! {
-    /// A GRU: reset gate after or before the recurrent product, see [`Reset`].
+    /// A GRU: reset gate after or before the recurrent product, see [`Reset`]. All methods of [`Layer`] are its own.
     Gru, Cell::Gru { .. }, "these are not the weights of a GRU"
 }
 
 typed! {
-    /// An LSTM.
+    /// An LSTM, see [`Cell::Lstm`]. All methods of [`Layer`] are its own.
     Lstm, Cell::Lstm, "these are not the weights of an LSTM"
 }
 
 typed! {
-    /// A SimpleRNN with tanh or ReLU, see [`Activation`].
+    /// A SimpleRNN with tanh or ReLU, see [`Activation`]. All methods of [`Layer`] are its own.
     SimpleRnn, Cell::SimpleRnn { .. }, "these are not the weights of a SimpleRNN"
 }
 
