@@ -85,8 +85,7 @@ impl<T: Element> Layer<T> {
     }
 
     /// A layer whose products are computed by `product` instead of one of the backends. `product` is called at every step,
-    /// from every thread that works on a call. If it fails in the middle of a sequence, the call returns its error, and
-    /// `y` and the state are left between the steps.
+    /// from every thread that works on a call.
     ///
     /// ```
     /// use gatefold::cell::{Activation, Cell};
