@@ -11,7 +11,6 @@
 //! Units past the last are zero, so that a tail block is computed like any other and stored with a lane mask.
 
 use crate::buf::Buf;
-use crate::gemm::MAX_GATES;
 use crate::isa::Isa;
 use crate::mat::MatRef;
 use crate::real::Real;
