@@ -17,7 +17,6 @@ pub fn rounding(layer: &Layer, sequence: &Sequence, exact: &Output, u: f64) -> f
     let state = |plane: &Option<Vec<f64>>| plane.as_deref().map_or(0.0, largest);
     let bias = largest(&layer.b_w) + largest(&layer.b_r);
     let h = largest(&exact.y).max(largest(&exact.h)).max(state(&sequence.h0));
-    let c = state(&sequence.c0) + sequence.time as f64;
     let r = row_sum(&layer.r, layer.hidden);
     // Magnitudes in the sum of a gate, and how many roundings they go through: products, biases, sums of products.
     let sum = row_sum(&layer.w, layer.input) * largest(&sequence.x) + r * h + bias;
@@ -25,6 +24,7 @@ pub fn rounding(layer: &Layer, sequence: &Sequence, exact: &Output, u: f64) -> f
     let of_sum = n * u / (1.0 - n * u) * sum;
 
     let activation = 6.0 * u;
+    let mut c = state(&sequence.c0);
     let (mut of_h, mut of_c) = (0.0f64, 0.0);
     for _ in 0..sequence.time {
         let gate = of_sum + r * of_h;
@@ -33,8 +33,9 @@ pub fn rounding(layer: &Layer, sequence: &Sequence, exact: &Output, u: f64) -> f
         of_h = match layer.cell {
             Cell::SimpleRnn(_) => tanh,
             Cell::Lstm => {
-                // c' = f c + i g; h' = o tanh(c')
+                // c' = f c + i g, where all but c are below 1 in magnitude; h' = o tanh(c')
                 of_c += c * sigmoid + sigmoid + tanh + 3.0 * u * (c + 1.0) + sequence.flush;
+                c += 1.0;
                 sigmoid + of_c + activation + 2.0 * u
             }
             Cell::Gru(reset, _) => {

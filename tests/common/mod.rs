@@ -8,7 +8,11 @@ pub mod model;
 pub mod numbers;
 pub mod strides;
 
-use gatefold::{Backend, Isa, Options, Threads};
+use gatefold::{Backend, Element, Isa, Options, Threads};
+
+/// `f32` and `f64`, for layers and for oracles.
+pub trait Value: Element + numbers::Scalar {}
+impl<T: Element + numbers::Scalar> Value for T {}
 
 /// The backends that the library was built with.
 pub fn backends() -> Vec<Backend> {

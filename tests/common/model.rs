@@ -45,13 +45,13 @@ pub struct Model<T> {
 }
 
 impl<T: Scalar> Model<T> {
-    /// Random weights. The sums of a gate are around 1, and rows of R sum to less than 1 in magnitude, so that rounding
+    /// Random weights. The sums of a gate are around 1, and rows of R sum to less than 1/2 in magnitude, so that rounding
     /// errors do not grow from step to step.
     pub fn random(cell: Cell, [input, hidden]: [usize; 2], bias: Bias, seed: u64) -> Self {
         let mut random = Random(seed);
         let rows = cell.gates() * hidden;
-        let w = random.values(rows * input, 3.0 / (input as f64).sqrt().max(1.0));
-        let r = random.values(rows * hidden, 1.0 / hidden as f64);
+        let w = random.values(rows * input, 1.5 / (input as f64).sqrt());
+        let r = random.values(rows * hidden, 0.5 / hidden as f64);
         let mut values = |is: bool| is.then(|| random.values(rows, 1.0));
         let b_w = values(matches!(bias, Bias::Input | Bias::Both));
         let b_r = values(matches!(bias, Bias::Recurrent | Bias::Both));
