@@ -1,0 +1,134 @@
+//! Promise 2: nothing is allocated in the hot path. One test alone in its process.
+
+use gatefold::cell::{Activation, Cell as Equations, Reset};
+use gatefold::seq::{MatMut, time_major, time_major_mut};
+use gatefold::{Element, Isa, Layer, Options, Output, State, Threads, Weights, Workspace};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+struct Counting;
+
+/// Of all threads; the test harness has one of its own, which allocates now and then.
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static OF_THREAD: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: the system's allocator does the work; counting touches no memory of it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        OF_THREAD.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise is the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is the system allocator's.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static GLOBAL: Counting = Counting;
+
+/// What this thread allocates in `f`.
+fn allocations(f: impl FnOnce()) -> usize {
+    let before = OF_THREAD.get();
+    f();
+    OF_THREAD.get() - before
+}
+
+/// What all threads allocate in `f`: the least of ten times, since the harness' thread counts too.
+#[cfg(feature = "rayon")]
+fn allocations_of_all(mut f: impl FnMut()) -> usize {
+    let mut once = || {
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        f();
+        ALLOCATIONS.load(Ordering::Relaxed) - before
+    };
+    (0..10).map(|_| once()).min().unwrap_or(usize::MAX)
+}
+
+const CELLS: [Equations; 5] = [
+    Equations::SimpleRnn { activation: Activation::Tanh },
+    Equations::SimpleRnn { activation: Activation::Relu },
+    Equations::Lstm,
+    Equations::Gru { reset: Reset::After },
+    Equations::Gru { reset: Reset::Before },
+];
+
+fn layer<T: Element>(cell: Equations, input: usize, hidden: usize, isa: Isa, threads: Threads) -> Layer<T> {
+    let rows = cell.gates() * hidden;
+    let values = |len: usize| vec![T::from_f64(0.01); len];
+    let weights = Weights::new(cell, input, hidden, values(rows * input), values(rows * hidden), None, None).unwrap();
+    Layer::new(weights, Options { isa: Some(isa), threads, ..Options::default() }).unwrap()
+}
+
+/// One call with each sort of output.
+fn calls<T: Element>(layer: &Layer<T>, time: usize, state: &mut State<T>, workspace: &mut Workspace<T>, y: &mut [T]) {
+    let (input, hidden, batch) = (layer.dims().input, layer.dims().hidden, state.batch());
+    let (x, y) = y.split_at_mut(time * batch * input);
+    let x = time_major(x, [time, batch, input]).unwrap();
+    let all = Output::Sequence(time_major_mut(&mut y[..time * batch * hidden], [time, batch, hidden]).unwrap());
+    layer.forward_into(x, state, all, workspace).unwrap();
+    let last = Output::Last(MatMut::dense(&mut y[..batch * hidden], batch, hidden).unwrap());
+    layer.forward_into(x, state, last, workspace).unwrap();
+    layer.forward_into(x, state, Output::StateOnly, workspace).unwrap();
+}
+
+fn on_one_thread<T: Element>(cell: Equations) {
+    for &isa in Isa::available() {
+        let layer = layer::<T>(cell, 9, 21, isa, Threads::One);
+        for (time, batch) in [(1, 1), (1, 5), (13, 1), (6, 4), (0, 3), (3, 0)] {
+            let (mut state, mut workspace) = (layer.state(batch).unwrap(), layer.workspace(time, batch).unwrap());
+            let mut memory = vec![T::ZERO; time.max(1) * batch * (9 + 21)];
+            let count = allocations(|| calls(&layer, time, &mut state, &mut workspace, &mut memory));
+            assert_eq!(count, 0, "{cell:?} {} on {} over [{time}, {batch}]", T::NAME, isa.name());
+        }
+    }
+}
+
+#[cfg(feature = "rayon")]
+fn in_a_pool(cell: Equations) {
+    let (time, batch, input, hidden) = (24, 32, 32, 48);
+    let layer = layer::<f32>(cell, input, hidden, Isa::available()[0], Threads::Pool);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let mut memory = vec![0.0; time * batch * (input + hidden)];
+    pool.install(|| {
+        assert_eq!(layer.plan(time, batch).parts, 2, "the batch is large enough to be shared");
+        let (mut state, mut workspace) = (layer.state(batch).unwrap(), layer.workspace(time, batch).unwrap());
+        calls(&layer, time, &mut state, &mut workspace, &mut memory);
+        let count = allocations_of_all(|| calls(&layer, time, &mut state, &mut workspace, &mut memory));
+        assert_eq!(count, 0, "{cell:?} inside a pool");
+    });
+}
+
+/// From outside a pool, rayon's queue of jobs grows by a block now and then.
+#[cfg(feature = "rayon")]
+fn from_outside_a_pool() {
+    let (time, batch, input, hidden) = (24, 32, 32, 48);
+    rayon::ThreadPoolBuilder::new().num_threads(2).build_global().unwrap();
+    let layer = layer::<f32>(CELLS[3], input, hidden, Isa::available()[0], Threads::Pool);
+    let mut memory = vec![0.0; time * batch * (input + hidden)];
+    let (mut state, mut workspace) = (layer.state(batch).unwrap(), layer.workspace(time, batch).unwrap());
+    (0..5).for_each(|_| calls(&layer, time, &mut state, &mut workspace, &mut memory));
+    let count =
+        allocations_of_all(|| (0..100).for_each(|_| calls(&layer, time, &mut state, &mut workspace, &mut memory)));
+    assert!(count <= 10, "300 calls from outside the pool allocated {count} times");
+}
+
+#[test]
+fn nothing_is_allocated() {
+    assert!(allocations(|| drop(std::hint::black_box(vec![0u8; 100]))) > 0, "the allocator counts");
+    for cell in CELLS {
+        on_one_thread::<f32>(cell);
+        on_one_thread::<f64>(cell);
+        #[cfg(feature = "rayon")]
+        in_a_pool(cell);
+    }
+    #[cfg(feature = "rayon")]
+    from_outside_a_pool();
+}

@@ -1,0 +1,235 @@
+//! Promise 1: a row's outputs have the same bits on every instruction set and number of threads, in every batch, and
+//! however its time is cut into calls.
+
+use gatefold::cell::{Activation, Cell, Reset};
+use gatefold::seq::{SeqMut, SeqRef, SeqShape, batch_major, time_major, time_major_mut};
+use gatefold::{Element, Isa, Layer, Options, Output, Threads, Weights};
+
+const CELLS: [Cell; 5] = [
+    Cell::SimpleRnn { activation: Activation::Tanh },
+    Cell::SimpleRnn { activation: Activation::Relu },
+    Cell::Lstm,
+    Cell::Gru { reset: Reset::After },
+    Cell::Gru { reset: Reset::Before },
+];
+
+/// Values in -scale..scale from a linear congruential generator (Knuth's MMIX).
+fn values<T: Element>(seed: u64, len: usize, scale: f64) -> Vec<T> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        ((state >> 33) as f64 / f64::from(1u32 << 30) - 1.0) * scale
+    };
+    (0..len).map(|_| T::from_f64(next())).collect()
+}
+
+fn layer<T: Element>(cell: Cell, [input, hidden]: [usize; 2], isa: Isa, threads: Threads) -> Layer<T> {
+    let rows = cell.gates() * hidden;
+    let scale = 1.5 / (hidden as f64).sqrt();
+    let (w, r) = (values(1, rows * input, 1.0), values(2, rows * hidden, scale));
+    let weights = Weights::new(cell, input, hidden, w, r, Some(values(3, rows, 0.5)), Some(values(4, rows, 0.5)));
+    Layer::new(weights.unwrap(), Options { isa: Some(isa), threads, ..Options::default() }).unwrap()
+}
+
+fn bits<T: Element>(values: &[T]) -> Vec<u64> {
+    values.iter().map(|v| v.to_f64().to_bits()).collect()
+}
+
+/// y `[T, N, H]`, h and c after it, from given states, in one call.
+fn whole<T: Element>(layer: &Layer<T>, x: SeqRef<'_, T>, seed: u64) -> [Vec<T>; 3] {
+    chunked(layer, x, seed, &[x.shape().time])
+}
+
+/// The same in calls of so many steps.
+fn chunked<T: Element>(layer: &Layer<T>, x: SeqRef<'_, T>, seed: u64, chunks: &[usize]) -> [Vec<T>; 3] {
+    let (SeqShape { time, batch, .. }, hidden) = (x.shape(), layer.dims().hidden);
+    assert_eq!(chunks.iter().sum::<usize>(), time);
+    let mut state = layer.state(batch).unwrap();
+    state.set_h(&values(seed, batch * hidden, 1.0)).unwrap();
+    if layer.dims().cell.has_cell_state() {
+        state.set_c(&values(seed + 1, batch * hidden, 1.0)).unwrap();
+    }
+    let mut y = vec![T::NAN; time * batch * hidden];
+    let mut workspace = layer.workspace(time, batch).unwrap();
+    let mut from = 0;
+    for &steps in chunks {
+        let part = &mut y[from * batch * hidden..(from + steps) * batch * hidden];
+        let output = Output::Sequence(time_major_mut(part, [steps, batch, hidden]).unwrap());
+        layer.forward_into(x.steps(from, steps).unwrap(), &mut state, output, &mut workspace).unwrap();
+        from += steps;
+    }
+    [y, state.h_to_vec(), state.c_to_vec().unwrap_or_default()]
+}
+
+fn assert_same<T: Element>(what: &str, a: &[Vec<T>; 3], b: &[Vec<T>; 3]) {
+    for (name, (a, b)) in ["y", "h", "c"].iter().zip(a.iter().zip(b)) {
+        assert!(a.iter().all(|v| !v.to_f64().is_nan()), "{what}: {name} has NaN");
+        assert_eq!(bits(a), bits(b), "{what}: {name}");
+    }
+}
+
+/// Runs `check` for every cell and both element types.
+macro_rules! for_all {
+    ($name:ident, $check:ident) => {
+        #[test]
+        fn $name() {
+            for cell in CELLS {
+                $check::<f32>(cell);
+                $check::<f64>(cell);
+            }
+        }
+    };
+}
+
+fn instruction_sets<T: Element>(cell: Cell) {
+    for (sizes, time, batch) in [([3, 5], 7, 4), ([17, 33], 5, 3), ([8, 16], 40, 1), ([4, 9], 3, 13)] {
+        let x = values::<T>(9, time * batch * sizes[0], 2.0);
+        let x = time_major(&x, [time, batch, sizes[0]]).unwrap();
+        let [best, others @ ..] = Isa::available() else { panic!("none") };
+        let expected = whole(&layer::<T>(cell, sizes, *best, Threads::One), x, 5);
+        for isa in others {
+            let found = whole(&layer::<T>(cell, sizes, *isa, Threads::One), x, 5);
+            assert_same(&format!("{cell:?} {} on {}", T::NAME, isa.name()), &found, &expected);
+        }
+    }
+    let names: Vec<_> = Isa::available().iter().map(|isa| isa.name()).collect();
+    println!("isas tested: {}", names.join(" "));
+}
+for_all!(every_instruction_set, instruction_sets);
+
+#[cfg(feature = "rayon")]
+fn pools<T: Element>(cell: Cell) {
+    let (sizes, time, batch) = ([40, 61], 19, 43);
+    let x = values::<T>(9, time * batch * sizes[0], 1.0);
+    let x = time_major(&x, [time, batch, sizes[0]]).unwrap();
+    let best = Isa::available()[0];
+    let expected = whole(&layer::<T>(cell, sizes, best, Threads::One), x, 5);
+    let shared = layer::<T>(cell, sizes, best, Threads::Pool);
+    for threads in 1..=5 {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            assert_eq!(shared.plan(time, batch).parts, threads, "the batch is large enough to be shared");
+            assert_same(&format!("{cell:?} {} on {threads} threads", T::NAME), &whole(&shared, x, 5), &expected);
+        });
+    }
+}
+#[cfg(feature = "rayon")]
+for_all!(every_number_of_threads, pools);
+
+fn batches<T: Element>(cell: Cell) {
+    let (sizes, time, batch) = ([6, 19], 9, 11);
+    let layer = layer::<T>(cell, sizes, Isa::available()[0], Threads::One);
+    let x = values::<T>(9, time * batch * sizes[0], 1.0);
+    let all = batch_major(&x, [batch, time, sizes[0]]).unwrap();
+    let zero = |x: SeqRef<'_, T>| layer.forward(x, None).unwrap();
+    let row = |y: &[T], n: usize| bits(&y[n * time * sizes[1]..][..time * sizes[1]]);
+    let expected = zero(all).y;
+    for n in 0..batch {
+        // Alone, as the last of the rows up to it, and as the first of those from it on.
+        assert_eq!(row(&zero(all.rows(n, 1).unwrap()).y, 0), row(&expected, n), "{cell:?}: row {n} alone");
+        assert_eq!(row(&zero(all.rows(0, n + 1).unwrap()).y, n), row(&expected, n), "{cell:?}: row {n} last");
+        assert_eq!(row(&zero(all.rows(n, batch - n).unwrap()).y, 0), row(&expected, n), "{cell:?}: row {n} first");
+    }
+}
+for_all!(every_batch, batches);
+
+fn strides<T: Element>(cell: Cell) {
+    let ([input, hidden], time, batch) = ([5, 18], 6, 5);
+    let layer = layer::<T>(cell, [input, hidden], Isa::available()[0], Threads::One);
+    let x = values::<T>(9, time * batch * input, 1.0);
+    let mut turned = vec![T::ZERO; x.len()];
+    for (i, row) in x.chunks_exact(input).enumerate() {
+        let (t, n) = (i / batch, i % batch);
+        turned[(n * time + t) * input..][..input].copy_from_slice(row);
+    }
+    let a = layer.forward(time_major(&x, [time, batch, input]).unwrap(), None).unwrap();
+    let x = batch_major(&turned, [batch, time, input]).unwrap();
+    let b = layer.forward(x, None).unwrap();
+    for (i, row) in a.y.chunks_exact(hidden).enumerate() {
+        let (t, n) = (i / batch, i % batch);
+        assert_eq!(bits(row), bits(&b.y[(n * time + t) * hidden..][..hidden]));
+    }
+    // The last output alone, and outputs at a stride between canaries.
+    assert_eq!(bits(&layer.forward_last(x, None).unwrap().y), bits(&a.state.h_to_vec()));
+    let gap = 3;
+    let shape =
+        SeqShape { time, batch, channels: hidden, time_stride: hidden + gap, batch_stride: time * (hidden + gap) };
+    let canary = T::from_f64(-77.25);
+    let mut y = vec![canary; batch * time * (hidden + gap)];
+    let output = Output::Sequence(SeqMut::new(&mut y, shape).unwrap());
+    let (mut state, mut workspace) = (layer.state(batch).unwrap(), layer.workspace(time, batch).unwrap());
+    layer.forward_into(x, &mut state, output, &mut workspace).unwrap();
+    for (with_gap, row) in y.chunks_exact(hidden + gap).zip(b.y.chunks_exact(hidden)) {
+        assert_eq!(bits(&with_gap[..hidden]), bits(row));
+        assert_eq!(with_gap[hidden..], [canary; 3]);
+    }
+}
+for_all!(every_layout, strides);
+
+fn chunks<T: Element>(cell: Cell) {
+    let (sizes, time, batch) = ([7, 21], 24, 3);
+    let layer = layer::<T>(cell, sizes, Isa::available()[0], Threads::One);
+    let x = values::<T>(9, time * batch * sizes[0], 1.0);
+    let x = time_major(&x, [time, batch, sizes[0]]).unwrap();
+    let expected = whole(&layer, x, 5);
+    for chunks in [vec![1; 24], vec![23, 1], vec![1, 23], vec![5, 0, 8, 11], vec![2; 12]] {
+        assert_same(&format!("{cell:?} in calls of {chunks:?}"), &chunked(&layer, x, 5, &chunks), &expected);
+    }
+}
+for_all!(every_split_of_time, chunks);
+
+/// Sets or clears FTZ and DAZ (AArch64: FZ), as audio hosts do.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn flush_subnormals(on: bool) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: bits 15 and 6 of MXCSR only choose how subnormals are treated; the memory is a local.
+    unsafe {
+        let mut control = 0u32;
+        std::arch::asm!("stmxcsr [{}]", in(reg) &mut control);
+        control = if on { control | 0x8040 } else { control & !0x8040 };
+        std::arch::asm!("ldmxcsr [{}]", in(reg) &control);
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: bit 24 of FPCR only chooses how subnormals are treated.
+    unsafe {
+        let mut control: u64;
+        std::arch::asm!("mrs {}, fpcr", out(reg) control);
+        control = if on { control | 1 << 24 } else { control & !(1 << 24) };
+        std::arch::asm!("msr fpcr, {}", in(reg) control);
+    }
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn flushing<T: Element>(cell: Cell) {
+    let (sizes, time, batch) = ([4, 17], 400, 2);
+    for &isa in Isa::available() {
+        // Without biases and after a loud start, silence lets states decay towards zero.
+        let rows = cell.gates() * sizes[1];
+        let (w, r) = (values(1, rows * sizes[0], 1.0), values(2, rows * sizes[1], 0.05));
+        let weights = Weights::new(cell, sizes[0], sizes[1], w, r, None, None).unwrap();
+        let layer =
+            Layer::new(weights, Options { isa: Some(isa), threads: Threads::One, ..Options::default() }).unwrap();
+        let mut x = values::<T>(9, time * batch * sizes[0], 1.0);
+        x[20 * batch * sizes[0]..].fill(T::ZERO);
+        let x = time_major(&x, [time, batch, sizes[0]]).unwrap();
+        let expected = whole(&layer, x, 5);
+        flush_subnormals(true);
+        let found = whole(&layer, x, 5);
+        flush_subnormals(false);
+        assert_same(&format!("{cell:?} {} with FTZ and DAZ on {}", T::NAME, isa.name()), &found, &expected);
+        // A state decays at least by half a step in these cells, and by the flush rule reaches exactly zero.
+        if cell == CELLS[0] || cell == CELLS[1] {
+            assert!(expected[1].iter().all(|h| h.to_f64().to_bits() == 0), "{cell:?}: silence ends at +0");
+        }
+    }
+}
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+for_all!(with_subnormals_flushed, flushing);
+
+#[test]
+#[should_panic(expected = "y")]
+fn a_bit_is_found() {
+    let a = [vec![1.0f32], vec![], vec![]];
+    let b = [vec![f32::from_bits(1.0f32.to_bits() + 1)], vec![], vec![]];
+    assert_same("two values", &a, &b);
+}
