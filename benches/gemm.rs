@@ -6,7 +6,7 @@ mod setup;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use gatefold::gemm::{Element, Gemm, Native};
-use gatefold::seq::{MatMut, MatRef};
+use gatefold::seq::{MatMut, MatRef, SeqRef};
 use gatefold_kernels::gemm::{Gemm as Packed, Start};
 use gatefold_kernels::pack::{GateOrder, Panel, PanelShape};
 use setup::{isas, values};
@@ -49,7 +49,9 @@ fn packed<T: Element>(group: &mut Group<'_>, operands: &mut Operands<T>) {
             bencher.iter(|| {
                 let (a, _, c) = operands.views();
                 let (order, start) = (GateOrder::Major, Start::Heads);
-                Packed { isa, a: a.into(), panel: &panel, c, order, start, select: None }.run().unwrap();
+                Packed { isa, a: SeqRef::from_matrix(a).unwrap(), panel: &panel, c, order, start, select: None }
+                    .run()
+                    .unwrap();
             });
         });
     }
