@@ -32,11 +32,12 @@ impl Dims {
 
     /// Floating-point operations of both products for one row and step, an FMA counted as two: 2 G H (I + H).
     pub fn flops(&self) -> f64 {
-        2.0 * (self.cell.gates() * self.hidden) as f64 * (self.input as f64 + self.hidden as f64)
+        2.0 * self.cell.gates() as f64 * self.hidden as f64 * (self.input as f64 + self.hidden as f64)
     }
 
-    /// The number of weights, both biases included whether the layer has them or not: G H (I + H + 2).
+    /// The number of weights, both biases included whether the layer has them or not: G H (I + H + 2), at most `usize::MAX`.
     pub fn parameters(&self) -> usize {
-        self.cell.gates() * self.hidden * (self.input + self.hidden + 2)
+        let of_a_unit = self.input.saturating_add(self.hidden).saturating_add(2);
+        self.cell.gates().saturating_mul(self.hidden).saturating_mul(of_a_unit)
     }
 }

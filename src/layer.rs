@@ -207,11 +207,17 @@ impl<T: Element> Layer<T> {
             return Err(Error::Unsupported { what: "state", why: "it was made for a layer of another cell or size" });
         }
         y.check(time, batch, self.dims.hidden)?;
+        if batch == 0 {
+            // Steps without rows have no memory behind them: there may be more than could ever be counted to.
+            return Ok(());
+        }
         let plan = self.plan(time, batch);
         workspace.reserve(&self.stages, self.dims, plan, batch)?;
         let (dims, stages, scratch) = (self.dims, &self.stages[..], workspace.parts(plan));
-        let job = Job { dims, stages, plan, x, state: state.planes(time), y, scratch };
-        schedule::run(job, plan.parts)
+        let job = Job { dims, stages, plan, x, state: state.planes(), y, scratch };
+        schedule::run(job, plan.parts)?;
+        state.advance(time);
+        Ok(())
     }
 
     /// Runs `x: [T, N, I]` through the layer from `initial`, or from zeros, and returns every output in the order of

@@ -56,7 +56,7 @@ impl Plan {
     pub fn new(dims: Dims, time: usize, batch: usize, threads: usize, bytes: usize) -> Plan {
         let parts = worth(dims, time, batch).min(threads).max(1);
         let rows = batch.div_ceil(parts).max(1);
-        let row_bytes = (dims.cell.gates() * dims.hidden).saturating_mul(bytes);
+        let row_bytes = dims.cell.gates().saturating_mul(dims.hidden).saturating_mul(bytes);
         let block = (BLOCK_BYTES / row_bytes.saturating_mul(rows).max(1)).clamp(1, time.max(1));
         Plan { parts, block }
     }

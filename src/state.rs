@@ -102,10 +102,14 @@ impl<T: Real> State<T> {
         }
     }
 
-    /// The planes to read from and to write to; after `steps` steps the right one of them is the current one.
-    pub(crate) fn planes(&mut self, steps: usize) -> Planes<'_, T> {
+    /// The plane that was written in the last of `steps` steps becomes the current one.
+    pub(crate) fn advance(&mut self, steps: usize) {
+        self.current = (self.current + steps % 2) % 2;
+    }
+
+    /// The planes to read from and to write to.
+    pub(crate) fn planes(&mut self) -> Planes<'_, T> {
         let current = self.current;
-        self.current = (current + steps) % 2;
         let stride = padded::<T>(self.dims.hidden);
         Planes { stride, h: in_order(&mut self.h, current), c: self.c.as_mut().map(|c| in_order(c, current)) }
     }

@@ -14,13 +14,14 @@ const VALUES: usize = 16;
 #[repr(C, align(64))]
 struct Line<T>([T; VALUES]);
 
-/// `len` values rounded up to a whole number of cache lines: the row stride of a state plane.
-pub fn padded<T>(len: usize) -> usize {
-    len.next_multiple_of(LINE / size_of::<T>().max(1))
+/// `len` values rounded up to a whole number of cache lines: the row stride of a state plane. `usize::MAX`, which no
+/// plane has, where that cannot be counted.
+pub fn padded<T: Real>(len: usize) -> usize {
+    len.checked_next_multiple_of(LINE / size_of::<T>()).unwrap_or(usize::MAX)
 }
 
-/// Values that start on a cache line; all of them are read and written as a slice. Scratch memory starts as NaN, so that reading what
-/// nobody wrote shows in the results.
+/// Values that start on a cache line; all of them are read and written as a slice. Scratch memory starts as NaN, so that
+/// reading what nobody wrote shows in the results.
 #[derive(Clone, Debug)]
 pub struct Buf<T> {
     lines: Vec<Line<T>>,
@@ -114,5 +115,6 @@ mod tests {
     #[test]
     fn pads_to_lines() {
         assert_eq!([padded::<f32>(0), padded::<f32>(1), padded::<f32>(17), padded::<f64>(9)], [0, 16, 32, 16]);
+        assert_eq!(padded::<f32>(usize::MAX), usize::MAX);
     }
 }

@@ -61,7 +61,8 @@ pub(crate) fn gemm<T: Real>(args: Gemm<'_, T>) -> Result<(), ShapeError> {
     let (shape, panel) = (args.panel.shape(), args.panel);
     ShapeError::same("panel lanes", <T as Dispatch>::lanes(args.isa), panel.lanes())?;
     ShapeError::same("a columns", shape.k, args.a.shape().channels)?;
-    let rows = args.a.shape().time.checked_mul(args.a.shape().batch).unwrap_or(usize::MAX);
+    let uncounted = ShapeError { argument: "a rows", expected: args.c.rows(), found: usize::MAX };
+    let rows = args.a.shape().time.checked_mul(args.a.shape().batch).ok_or(uncounted)?;
     ShapeError::same("c rows", rows, args.c.rows())?;
     let cols = match args.order {
         GateOrder::Panel => panel.product_cols(),

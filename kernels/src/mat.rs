@@ -5,15 +5,26 @@
 use crate::shape::ShapeError;
 use std::marker::PhantomData;
 
-/// One past the largest offset that `extents` reach with `strides`; 0 where an extent is 0.
-///
-/// An offset that does not fit in `usize` gives `usize::MAX`, which no slice has.
-pub(crate) fn span<const D: usize>(extents: [usize; D], strides: [usize; D]) -> usize {
+/// One past the largest offset that `extents` reach with `strides`; 0 where an extent is 0, `None` if it cannot be counted.
+fn span<const D: usize>(extents: [usize; D], strides: [usize; D]) -> Option<usize> {
     if extents.contains(&0) {
-        return 0;
+        return Some(0);
     }
     let last = extents.iter().zip(strides).try_fold(0usize, |sum, (&e, s)| sum.checked_add((e - 1).checked_mul(s)?));
-    last.and_then(|last| last.checked_add(1)).unwrap_or(usize::MAX)
+    last.and_then(|last| last.checked_add(1))
+}
+
+/// `Ok` if a slice of `found` values has every offset that `extents` reach with `strides`.
+pub(crate) fn inside<const D: usize>(
+    argument: &'static str,
+    extents: [usize; D],
+    strides: [usize; D],
+    found: usize,
+) -> Result<(), ShapeError> {
+    match span(extents, strides) {
+        Some(expected) => ShapeError::at_least(argument, expected, found),
+        None => Err(ShapeError { argument, expected: usize::MAX, found }),
+    }
 }
 
 /// Whether no two index tuples meet in one element: each dimension steps over all that the finer ones reach.
@@ -66,7 +77,7 @@ impl<'a, T> MatRef<'a, T> {
     #[inline]
     pub fn new(data: &'a [T], rows: usize, cols: usize, row_stride: usize) -> Result<Self, ShapeError> {
         let strides = [row_stride, 1];
-        ShapeError::at_least("matrix", span([rows, cols], strides), data.len())?;
+        inside("matrix", [rows, cols], strides, data.len())?;
         Ok(MatRef { ptr: data.as_ptr(), rows, cols, strides, life: PhantomData })
     }
 
@@ -97,7 +108,7 @@ impl<'a, T> MatRef<'a, T> {
     pub fn rows_from(self, from: usize, rows: usize) -> Result<Self, ShapeError> {
         ShapeError::at_least("rows", from.saturating_add(rows), self.rows)?;
         // An empty view may have no allocation behind the offset: its pointer is never read.
-        Ok(MatRef { ptr: self.ptr.wrapping_add(from * self.strides[0]), rows, ..self })
+        Ok(MatRef { ptr: self.ptr.wrapping_add(from.wrapping_mul(self.strides[0])), rows, ..self })
     }
 
     /// Number of rows.
@@ -161,7 +172,7 @@ impl<'a, T> MatMut<'a, T> {
     /// `argument: "matrix"` if `data` is too short, `"row stride"` if rows overlap.
     #[inline]
     pub fn new(data: &'a mut [T], rows: usize, cols: usize, row_stride: usize) -> Result<Self, ShapeError> {
-        ShapeError::at_least("matrix", span([rows, cols], [row_stride, 1]), data.len())?;
+        inside("matrix", [rows, cols], [row_stride, 1], data.len())?;
         if rows > 1 {
             ShapeError::at_least("row stride", cols, row_stride)?;
         }
@@ -220,9 +231,15 @@ impl<'a, T> MatMut<'a, T> {
 
     /// Row `row`, if there is one.
     pub fn row_mut(&mut self, row: usize) -> Option<&mut [T]> {
+        if row >= self.rows {
+            return None;
+        }
+        if self.cols == 0 {
+            // The strides of a view without values were compared with nothing.
+            return Some(&mut []);
+        }
         // SAFETY: a row of the view is inside the slice that the view was checked against, and `&mut self` makes it unique.
-        (row < self.rows)
-            .then(|| unsafe { std::slice::from_raw_parts_mut(self.ptr.add(row * self.row_stride), self.cols) })
+        Some(unsafe { std::slice::from_raw_parts_mut(self.ptr.add(row * self.row_stride), self.cols) })
     }
 
     /// The first `rows` rows, and the rest.
@@ -231,7 +248,7 @@ impl<'a, T> MatMut<'a, T> {
     /// `argument: "rows"` if there are fewer.
     pub fn split_rows(self, rows: usize) -> Result<(Self, Self), ShapeError> {
         ShapeError::at_least("rows", rows, self.rows)?;
-        let rest = self.ptr.wrapping_add(rows * self.row_stride);
+        let rest = self.ptr.wrapping_add(rows.wrapping_mul(self.row_stride));
         Ok((MatMut { rows, ..self }, MatMut { ptr: rest, rows: self.rows - rows, ..self }))
     }
 }

@@ -47,14 +47,17 @@ impl<T: Real> Panel<T> {
     /// It does not fit in memory, or the columns of a product by it cannot be counted.
     pub fn new(isa: Isa, shape: PanelShape) -> Result<Self, ShapeError> {
         let lanes = T::lanes(isa);
-        let padded = shape.units.checked_next_multiple_of(lanes);
-        // Kernels multiply gates by units: that must not overflow either, even where K is 0 and nothing is stored.
-        let len = padded.and_then(|units| {
-            units.checked_mul(shape.gates.max(MAX_GATES))?;
-            units.checked_mul(shape.gates.checked_mul(shape.k)?.checked_add(shape.heads)?)
-        });
-        let data = Buf::filled(len.unwrap_or(usize::MAX), T::ZERO)?;
+        let data = Buf::filled(Self::len(shape, lanes).unwrap_or(usize::MAX), T::ZERO)?;
         Ok(Panel { data, shape, lanes })
+    }
+
+    /// Values of a panel, if they can be counted. So can then a block's, and the columns of a product of any stage.
+    fn len(PanelShape { heads, gates, k, units }: PanelShape, lanes: usize) -> Option<usize> {
+        let padded = units.checked_next_multiple_of(lanes)?;
+        padded.checked_mul(gates.max(MAX_GATES))?;
+        let vectors = gates.checked_mul(k)?.checked_add(heads)?;
+        vectors.checked_mul(lanes)?;
+        vectors.checked_mul(padded)
     }
 
     /// Fills the panel, in place: `heads` each `[H]`, `weights` `[G*H, K]`, rows gate-major, any strides. Cost: one copy of

@@ -66,7 +66,10 @@ impl<T: Real> StageVisitor for Visit<'_, '_, T> {
         // SAFETY: used below, once, inside the borrows, for the rows and units given.
         let epilogue = unsafe { Finish::new(stage, isa, rows, units, &mut state)? };
         let gates = GateStrides::of(order, <C::Recurrent<()> as Block<()>>::N, units, heads.lanes());
-        T::dispatch(isa, Sweep { product, gates, finished, select, heads, epilogue });
+        // Rows without units have no memory behind them: there may be more than could ever be counted to.
+        if units > 0 {
+            T::dispatch(isa, Sweep { product, gates, finished, select, heads, epilogue });
+        }
         Ok(())
     }
 }

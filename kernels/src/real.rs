@@ -47,9 +47,27 @@ macro_rules! kernels {
 
 kernels! { f32 f64 }
 
-/// `f32` or `f64`.
+mod sealed {
+    /// Types whose values fill their memory without padding, as [`Buf`](crate::buf::Buf) relies on.
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// `f32` or `f64`; no other type can implement it.
 pub trait Real:
-    Kernels + Elementary + Dispatch + Copy + Debug + Default + PartialEq + PartialOrd + Send + Sync + 'static
+    sealed::Sealed
+    + Kernels
+    + Elementary
+    + Dispatch
+    + Copy
+    + Debug
+    + Default
+    + PartialEq
+    + PartialOrd
+    + Send
+    + Sync
+    + 'static
 {
     /// `"f32"` or `"f64"`.
     const NAME: &'static str;

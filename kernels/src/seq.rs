@@ -1,6 +1,6 @@
 //! Strided views of sequences, `[T, N, C]`: time, batch, channels.
 
-use crate::mat::{MatMut, MatRef, distinct, span};
+use crate::mat::{MatMut, MatRef, distinct, inside};
 use crate::shape::ShapeError;
 use std::marker::PhantomData;
 
@@ -40,7 +40,7 @@ impl SeqShape {
 
     /// As few timesteps as the strides allow, each with more rows: the order of the rows (t, n) stays.
     fn folded(self) -> Self {
-        let rows = self.time.saturating_mul(self.batch);
+        let Some(rows) = self.time.checked_mul(self.batch) else { return self };
         let once = |batch_stride| SeqShape { time: rows.min(1), batch: rows, batch_stride, ..self };
         if self.batch == 1 {
             once(self.time_stride)
@@ -78,8 +78,21 @@ impl<'a, T> SeqRef<'a, T> {
     /// # Errors
     /// `argument: "sequence"` if `data` is too short.
     pub fn new(data: &'a [T], shape: SeqShape) -> Result<Self, ShapeError> {
-        ShapeError::at_least("sequence", span(shape.extents(), shape.strides()), data.len())?;
+        inside("sequence", shape.extents(), shape.strides(), data.len())?;
         Ok(SeqRef { ptr: data.as_ptr(), shape, life: PhantomData })
+    }
+
+    /// A matrix as one timestep.
+    ///
+    /// # Errors
+    /// `argument: "column stride"` if the values of a row do not stand side by side.
+    pub fn from_matrix(m: MatRef<'a, T>) -> Result<Self, ShapeError> {
+        if m.cols() > 1 {
+            ShapeError::same("column stride", 1, m.col_stride())?;
+        }
+        let (batch, channels, batch_stride) = (m.rows(), m.cols(), m.row_stride());
+        let shape = SeqShape { time: 1, batch, channels, time_stride: 0, batch_stride };
+        Ok(SeqRef { ptr: m.as_ptr(), shape, life: PhantomData })
     }
 
     /// Sizes and strides.
@@ -111,10 +124,17 @@ impl<'a, T> SeqRef<'a, T> {
 
     /// The channels of row `n` at time `t`, if there is such a row.
     pub fn row(&self, t: usize, n: usize) -> Option<&'a [T]> {
-        let inside = t < self.shape.time && n < self.shape.batch;
-        let offset = t.wrapping_mul(self.shape.time_stride).wrapping_add(n.wrapping_mul(self.shape.batch_stride));
+        let SeqShape { time, batch, channels, time_stride, batch_stride } = self.shape;
+        if t >= time || n >= batch {
+            return None;
+        }
+        if channels == 0 {
+            // The strides of a view without values were compared with nothing.
+            return Some(&[]);
+        }
+        let row = self.ptr.wrapping_add(t * time_stride + n * batch_stride);
         // SAFETY: the view was checked against its slice when it was made, and the index against the view.
-        inside.then(|| unsafe { std::slice::from_raw_parts(self.ptr.wrapping_add(offset), self.shape.channels) })
+        Some(unsafe { std::slice::from_raw_parts(row, channels) })
     }
 
     /// The same rows in the same order, in as few timesteps as the strides allow.
@@ -136,16 +156,6 @@ impl<'a, T> SeqRef<'a, T> {
     pub(crate) fn walk(&self, select: Option<&'a [u32]>) -> RowWalk<'a, T> {
         let shape = self.shape.folded();
         RowWalk { base: self.ptr, step: self.ptr, row: self.ptr, shape, left: shape.batch, number: 0, select }
-    }
-}
-
-impl<'a, T> From<MatRef<'a, T>> for SeqRef<'a, T> {
-    /// The matrix as one timestep; its columns must stand side by side ([`MatRef::col_stride`] 1).
-    fn from(m: MatRef<'a, T>) -> Self {
-        debug_assert!(m.col_stride() == 1 || m.cols() <= 1);
-        let shape =
-            SeqShape { time: 1, batch: m.rows(), channels: m.cols(), time_stride: 0, batch_stride: m.row_stride() };
-        SeqRef { ptr: m.as_ptr(), shape, life: PhantomData }
     }
 }
 
@@ -209,7 +219,7 @@ impl<'a, T> SeqMut<'a, T> {
     /// # Errors
     /// `argument: "sequence"` if `data` is too short, `"strides"` if elements could meet.
     pub fn new(data: &'a mut [T], shape: SeqShape) -> Result<Self, ShapeError> {
-        ShapeError::at_least("sequence", span(shape.extents(), shape.strides()), data.len())?;
+        inside("sequence", shape.extents(), shape.strides(), data.len())?;
         if !distinct(shape.extents(), shape.strides()) {
             return Err(ShapeError {
                 argument: "strides",

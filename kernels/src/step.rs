@@ -6,6 +6,7 @@ use crate::isa::{Dispatch, Isa};
 use crate::mat::MatRef;
 use crate::pack::Panel;
 use crate::real::Real;
+use crate::seq::SeqRef;
 use crate::shape::ShapeError;
 use crate::tile::Product;
 
@@ -56,7 +57,7 @@ impl<T: Real> StageVisitor for Visit<'_, '_, T> {
         // SAFETY: used below, once, inside the borrows, for the rows and units given.
         let epilogue = unsafe { Finish::new(stage, isa, operand.rows(), panel.shape().units, &mut state)? };
         // SAFETY: `step` and `Finish::new` compared the sizes with the panel's and the stage's.
-        let product = unsafe { Product::new(operand.into(), select, panel, epilogue) };
+        let product = unsafe { Product::new(SeqRef::from_matrix(operand)?, select, panel, epilogue) };
         T::dispatch(isa, product);
         Ok(())
     }

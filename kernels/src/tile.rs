@@ -68,6 +68,10 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     fn walk<S: Simd<T>, const MR: usize, const U: usize, const U1: usize>(&self, s: S) {
         let start = self.rows.walk(self.select);
         let rows = start.count();
+        if rows == 0 {
+            // Units without rows have no memory behind them: there may be more than could ever be counted to.
+            return;
+        }
         let tiled = if rows % MR == 1 { rows - 1 } else { rows };
         let mut end = start;
         for first in self.blocks.clone().step_by(U) {
@@ -167,6 +171,7 @@ fn apart<S: Token, R>(s: S, f: impl FnOnce() -> R) -> R {
 /// # Safety
 /// `operands` are valid for reads of `k` values, `weights` of `k` times all gates of LANES values.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "m, u and g each run over several arrays")]
 unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(
     s: S,
     mut acc: [[A; U]; MR],

@@ -16,6 +16,9 @@ macro_rules! implement {
         impl Gemm<$t> for MatrixMultiply {
             fn gemm(&self, a: MatRef<'_, $t>, b: MatRef<'_, $t>, beta: $t, mut c: MatMut<'_, $t>) -> Result<()> {
                 let [m, k, n] = sizes(&a, &b, &c)?;
+                if m == 0 || n == 0 {
+                    return Ok(());
+                }
                 let (rsa, csa) = (a.row_stride() as isize, a.col_stride() as isize);
                 let (rsb, csb) = (b.row_stride() as isize, b.col_stride() as isize);
                 let rsc = c.row_stride() as isize;

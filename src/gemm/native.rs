@@ -7,6 +7,7 @@ use gatefold_kernels::isa::Isa;
 use gatefold_kernels::mat::{MatMut, MatRef};
 use gatefold_kernels::pack::{GateOrder, Panel, PanelShape};
 use gatefold_kernels::real::Real;
+use gatefold_kernels::seq::SeqRef;
 
 /// Products by the kernels of one instruction set. B is packed at every call, into memory allocated for it.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,9 @@ pub struct Native {
 impl<T: Real> Gemm<T> for Native {
     fn gemm(&self, a: MatRef<'_, T>, b: MatRef<'_, T>, beta: T, mut c: MatMut<'_, T>) -> Result<()> {
         let [m, k, n] = sizes(&a, &b, &c)?;
+        if m == 0 || n == 0 {
+            return Ok(());
+        }
         let mut panel = Panel::new(self.isa, PanelShape { heads: 0, gates: 1, k, units: n })?;
         panel.pack(&[], b.transposed())?;
         if beta != T::ZERO && beta != T::ONE {
@@ -36,7 +40,8 @@ impl<T: Real> Gemm<T> for Native {
         };
         let start = if beta == T::ZERO { gemm::Start::Heads } else { gemm::Start::C };
         let (order, select) = (GateOrder::Major, None);
-        let product = gemm::Gemm { isa: self.isa, a: rows.into(), panel: &panel, c, order, start, select };
+        let product =
+            gemm::Gemm { isa: self.isa, a: SeqRef::from_matrix(rows)?, panel: &panel, c, order, start, select };
         Ok(product.run()?)
     }
 }

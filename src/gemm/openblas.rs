@@ -2,9 +2,6 @@
 
 #![allow(unsafe_code)]
 
-// Only its build script is needed, which links the library.
-extern crate openblas_src as _;
-
 use super::{Gemm, sizes};
 use crate::error::{Error, Result};
 use cblas_sys::{CBLAS_LAYOUT, CBLAS_TRANSPOSE, cblas_dgemm, cblas_sgemm};
@@ -12,6 +9,8 @@ use gatefold_kernels::mat::{MatMut, MatRef};
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::Once;
 
+// SAFETY: the signatures are those of OpenBLAS' cblas.h.
+#[link(name = "openblas")]
 unsafe extern "C" {
     fn openblas_set_num_threads(threads: c_int);
     fn openblas_get_corename() -> *const c_char;
@@ -45,12 +44,19 @@ impl Default for OpenBlas {
     }
 }
 
-/// Whether BLAS sees a matrix as transposed, and its leading dimension; `None` if neither stride is 1.
+/// The leading dimension of `lines` lines of `len` values that start `stride` apart; `None` if they overlap.
+fn leading(lines: usize, len: usize, stride: usize) -> Option<usize> {
+    if lines <= 1 || len == 0 { Some(len.max(1)) } else { (stride >= len).then_some(stride) }
+}
+
+/// Whether BLAS sees a matrix as transposed, and its leading dimension; `None` if BLAS cannot read it where it stands:
+/// neither its rows nor its columns are dense, or they overlap.
 fn layout<T>(m: &MatRef<'_, T>) -> Option<(CBLAS_TRANSPOSE, usize)> {
-    if m.col_stride() == 1 || m.cols() <= 1 {
-        Some((CBLAS_TRANSPOSE::CblasNoTrans, m.row_stride().max(m.cols()).max(1)))
-    } else if m.row_stride() == 1 || m.rows() <= 1 {
-        Some((CBLAS_TRANSPOSE::CblasTrans, m.col_stride().max(m.rows()).max(1)))
+    let (rows, cols) = (m.rows(), m.cols());
+    if m.col_stride() == 1 || cols <= 1 {
+        leading(rows, cols, m.row_stride()).map(|leading| (CBLAS_TRANSPOSE::CblasNoTrans, leading))
+    } else if m.row_stride() == 1 || rows <= 1 {
+        leading(cols, rows, m.col_stride()).map(|leading| (CBLAS_TRANSPOSE::CblasTrans, leading))
     } else {
         None
     }
@@ -66,10 +72,23 @@ macro_rules! implement {
         impl Gemm<$t> for OpenBlas {
             fn gemm(&self, a: MatRef<'_, $t>, b: MatRef<'_, $t>, beta: $t, mut c: MatMut<'_, $t>) -> Result<()> {
                 let [m, k, n] = sizes(&a, &b, &c)?;
+                if m == 0 || n == 0 {
+                    return Ok(());
+                }
+                if layout(&a).is_none() && a.col_stride() == 1 {
+                    // Rows that overlap, such as frames that hop by less than their length: one at a time.
+                    let mut rest = c;
+                    for row in 0..m {
+                        let (now, later) = rest.split_rows(1)?;
+                        self.gemm(a.rows_from(row, 1)?, b, beta, now)?;
+                        rest = later;
+                    }
+                    return Ok(());
+                }
                 let strided =
                     Error::Unsupported { what: "matrix", why: "BLAS takes rows or columns that stand side by side" };
                 let (Some((ta, lda)), Some((tb, ldb))) = (layout(&a), layout(&b)) else { return Err(strided) };
-                let ldc = int("c", c.row_stride().max(n).max(1))?;
+                let ldc = int("c", if m == 1 { n } else { c.row_stride() })?;
                 let (lda, ldb) = (int("a", lda)?, int("b", ldb)?);
                 let (mi, ki, ni) = (int("a", m)?, int("a", k)?, int("b", n)?);
                 // SAFETY: the views reach these rows and columns at these leading dimensions, and C is borrowed
