@@ -171,6 +171,7 @@ fn apart<S: Token, R>(s: S, f: impl FnOnce() -> R) -> R {
 /// # Safety
 /// `operands` are valid for reads of `k` values, `weights` of `k` times all gates of LANES values.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "m, u and g each run over several arrays")]
 unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(
     s: S,
     mut acc: [[A; U]; MR],

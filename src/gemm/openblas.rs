@@ -2,9 +2,6 @@
 
 #![allow(unsafe_code)]
 
-// Only its build script is needed, which links the library.
-extern crate openblas_src as _;
-
 use super::{Gemm, sizes};
 use crate::error::{Error, Result};
 use cblas_sys::{CBLAS_LAYOUT, CBLAS_TRANSPOSE, cblas_dgemm, cblas_sgemm};
@@ -12,6 +9,8 @@ use gatefold_kernels::mat::{MatMut, MatRef};
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::Once;
 
+// SAFETY: the signatures are those of OpenBLAS' cblas.h.
+#[link(name = "openblas")]
 unsafe extern "C" {
     fn openblas_set_num_threads(threads: c_int);
     fn openblas_get_corename() -> *const c_char;
