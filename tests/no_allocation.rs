@@ -67,13 +67,15 @@ fn weights<T: Element>(cell: Equations, input: usize, hidden: usize) -> Weights<
 }
 
 fn layer<T: Element>(cell: Equations, input: usize, hidden: usize, isa: Isa, threads: Threads) -> Layer<T> {
-    Layer::new(weights(cell, input, hidden), Options { isa: Some(isa), threads, ..Options::default() }).unwrap()
+    let options = Options { backend: Backend::Native, isa: Some(isa), threads, ..Options::default() };
+    Layer::new(weights(cell, input, hidden), options).unwrap()
 }
 
 /// T and N.
 const SIZES: [(usize, usize); 6] = [(1, 1), (1, 5), (13, 1), (6, 4), (0, 3), (3, 0)];
 
 /// How many calls [`calls`] makes.
+#[cfg(feature = "matrixmultiply")]
 const CALLS: usize = 3;
 
 /// What the calls allocate that follow on [`Layer::workspace`].
