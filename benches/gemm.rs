@@ -6,7 +6,7 @@ mod setup;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use gatefold::gemm::{Element, Gemm, Native};
-use gatefold::seq::{MatMut, MatRef};
+use gatefold::seq::{MatMut, MatRef, SeqRef};
 use gatefold_kernels::gemm::{Gemm as Packed, Start};
 use gatefold_kernels::pack::{GateOrder, Panel, PanelShape};
 use setup::{isas, values};
@@ -48,8 +48,8 @@ fn packed<T: Element>(group: &mut Group<'_>, operands: &mut Operands<T>) {
         group.bench_function(operands.id("packed", isa.name()), |bencher| {
             bencher.iter(|| {
                 let (a, _, c) = operands.views();
-                let (order, start) = (GateOrder::Major, Start::Heads);
-                Packed { isa, a: a.into(), panel: &panel, c, order, start, select: None }.run().unwrap();
+                let (a, order, start) = (SeqRef::from_matrix(a).unwrap(), GateOrder::Major, Start::Heads);
+                Packed { isa, a, panel: &panel, c, order, start, select: None }.run().unwrap();
             });
         });
     }
