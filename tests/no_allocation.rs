@@ -2,7 +2,7 @@
 
 use gatefold::cell::{Activation, Cell as Equations, Reset};
 use gatefold::seq::{MatMut, time_major, time_major_mut};
-use gatefold::{Element, Isa, Layer, Options, Output, State, Threads, Weights, Workspace};
+use gatefold::{Backend, Element, Isa, Layer, Options, Output, State, Threads, Weights, Workspace};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,11 +60,29 @@ const CELLS: [Equations; 5] = [
     Equations::Gru { reset: Reset::Before },
 ];
 
-fn layer<T: Element>(cell: Equations, input: usize, hidden: usize, isa: Isa, threads: Threads) -> Layer<T> {
+fn weights<T: Element>(cell: Equations, input: usize, hidden: usize) -> Weights<T> {
     let rows = cell.gates() * hidden;
     let values = |len: usize| vec![T::from_f64(0.01); len];
-    let weights = Weights::new(cell, input, hidden, values(rows * input), values(rows * hidden), None, None).unwrap();
-    Layer::new(weights, Options { isa: Some(isa), threads, ..Options::default() }).unwrap()
+    Weights::new(cell, input, hidden, values(rows * input), values(rows * hidden), None, None).unwrap()
+}
+
+fn layer<T: Element>(cell: Equations, input: usize, hidden: usize, isa: Isa, threads: Threads) -> Layer<T> {
+    let options = Options { backend: Backend::Native, isa: Some(isa), threads, ..Options::default() };
+    Layer::new(weights(cell, input, hidden), options).unwrap()
+}
+
+/// T and N.
+const SIZES: [(usize, usize); 6] = [(1, 1), (1, 5), (13, 1), (6, 4), (0, 3), (3, 0)];
+
+/// How many calls [`calls`] makes.
+#[cfg(feature = "matrixmultiply")]
+const CALLS: usize = 3;
+
+/// What the calls allocate that follow on [`Layer::workspace`].
+fn allocations_of_calls<T: Element>(layer: &Layer<T>, time: usize, batch: usize) -> usize {
+    let (mut state, mut workspace) = (layer.state(batch).unwrap(), layer.workspace(time, batch).unwrap());
+    let mut memory = vec![T::ZERO; time.max(1) * batch * (layer.dims().input + layer.dims().hidden)];
+    allocations(|| calls(layer, time, &mut state, &mut workspace, &mut memory))
 }
 
 /// One call with each sort of output.
@@ -82,12 +100,24 @@ fn calls<T: Element>(layer: &Layer<T>, time: usize, state: &mut State<T>, worksp
 fn on_one_thread<T: Element>(cell: Equations) {
     for &isa in Isa::available() {
         let layer = layer::<T>(cell, 9, 21, isa, Threads::One);
-        for (time, batch) in [(1, 1), (1, 5), (13, 1), (6, 4), (0, 3), (3, 0)] {
-            let (mut state, mut workspace) = (layer.state(batch).unwrap(), layer.workspace(time, batch).unwrap());
-            let mut memory = vec![T::ZERO; time.max(1) * batch * (9 + 21)];
-            let count = allocations(|| calls(&layer, time, &mut state, &mut workspace, &mut memory));
+        for (time, batch) in SIZES {
+            let count = allocations_of_calls(&layer, time, batch);
             assert_eq!(count, 0, "{cell:?} {} on {} over [{time}, {batch}]", T::NAME, isa.name());
         }
+    }
+}
+
+/// The crate matrixmultiply allocates memory to pack into, once in each product; the library nothing beside that.
+#[cfg(feature = "matrixmultiply")]
+fn by_matrixmultiply<T: Element>(cell: Equations) {
+    let options = Options { backend: Backend::MatrixMultiply, threads: Threads::One, ..Options::default() };
+    let layer = Layer::new(weights::<T>(cell, 9, 21), options).unwrap();
+    let stages = if cell == (Equations::Gru { reset: Reset::Before }) { 2 } else { 1 };
+    for (time, batch) in SIZES {
+        // For each stage the input product of all steps, and one recurrent product a step.
+        let products = if time * batch > 0 { stages * (1 + time) } else { 0 };
+        let count = allocations_of_calls(&layer, time, batch);
+        assert_eq!(count, CALLS * products, "{cell:?} {} over [{time}, {batch}]", T::NAME);
     }
 }
 
@@ -126,6 +156,11 @@ fn nothing_is_allocated() {
     for cell in CELLS {
         on_one_thread::<f32>(cell);
         on_one_thread::<f64>(cell);
+        #[cfg(feature = "matrixmultiply")]
+        {
+            by_matrixmultiply::<f32>(cell);
+            by_matrixmultiply::<f64>(cell);
+        }
         #[cfg(feature = "rayon")]
         in_a_pool(cell);
     }

@@ -1,26 +1,21 @@
 //! Promise 1: a row's outputs have the same bits on every instruction set and number of threads, in every batch, and
 //! however its time is cut into calls.
 
-use gatefold::cell::{Activation, Cell, Reset};
-use gatefold::seq::{SeqMut, SeqRef, SeqShape, batch_major, time_major, time_major_mut};
-use gatefold::{Element, Isa, Layer, Options, Output, Threads, Weights};
+mod common;
+mod reference;
 
-const CELLS: [Cell; 5] = [
-    Cell::SimpleRnn { activation: Activation::Tanh },
-    Cell::SimpleRnn { activation: Activation::Relu },
-    Cell::Lstm,
-    Cell::Gru { reset: Reset::After },
-    Cell::Gru { reset: Reset::Before },
-];
+use common::model::{Bias, CELLS, Model};
+use common::numbers::{Canaries, Random, assert_same as assert_same_bits, proptest};
+use common::strides::{LAYOUTS, Layout};
+use common::{Value, on_one_thread};
+use gatefold::cell::Cell;
+use gatefold::seq::{MatMut, SeqMut, SeqRef, SeqShape, batch_major, time_major, time_major_mut};
+use gatefold::{Backend, Element, Isa, Layer, Options, Output, Threads, Weights, Workspace};
+use proptest::prelude::*;
+use proptest::sample::select;
 
-/// Values in -scale..scale from a linear congruential generator (Knuth's MMIX).
 fn values<T: Element>(seed: u64, len: usize, scale: f64) -> Vec<T> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        ((state >> 33) as f64 / f64::from(1u32 << 30) - 1.0) * scale
-    };
-    (0..len).map(|_| T::from_f64(next())).collect()
+    Random(seed).values(len, scale)
 }
 
 fn layer<T: Element>(cell: Cell, [input, hidden]: [usize; 2], isa: Isa, threads: Threads) -> Layer<T> {
@@ -225,6 +220,175 @@ fn flushing<T: Element>(cell: Cell) {
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 for_all!(with_subnormals_flushed, flushing);
+
+/// From states a little above the limit below which they become +0, in silence: without that rule, subnormals would arise
+/// on the way, which the flags would change.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn fading<T: Value>(cell: Cell) {
+    let ([input, hidden], time) = ([2, 11], 100);
+    let model = Model::<T>::random(cell, [input, hidden], Bias::None, 3);
+    let small = |value: &mut T| *value = T::from_f64(value.to_f64() * T::FLUSH.to_f64() * 1024.0);
+    let mut start = values::<T>(5, hidden, 1.0);
+    start.iter_mut().for_each(small);
+    let exact = || Some(start.iter().map(|v| v.to_f64()).collect::<Vec<_>>());
+    let sequence = reference::Sequence {
+        time,
+        batch: 1,
+        x: vec![0.0; time * input],
+        h0: exact(),
+        c0: if cell.has_cell_state() { exact() } else { None },
+        flush: 0.0,
+    };
+    let least = if T::NAME == "f32" { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
+    let unruly = model.reference().run(&sequence).y;
+    assert!(unruly.iter().any(|y| *y != 0.0 && y.abs() < least), "{cell:?}: no subnormal would arise");
+
+    let x = vec![T::ZERO; time * input];
+    let x = time_major(&x, [time, 1, input]).unwrap();
+    for &isa in Isa::available() {
+        let layer = Layer::new(model.weights(), on_one_thread(Backend::Native, isa)).unwrap();
+        let run = || {
+            let mut state = layer.state(1).unwrap();
+            state.set_h(&start).unwrap();
+            if cell.has_cell_state() {
+                state.set_c(&start).unwrap();
+            }
+            layer.forward(x, Some(&state)).unwrap()
+        };
+        let expected = run();
+        flush_subnormals(true);
+        let found = run();
+        flush_subnormals(false);
+        let what = format!("{cell:?} {} on {}", T::NAME, isa.name());
+        assert_same_bits(&expected.y, &found.y, &what);
+        assert!(expected.y.iter().all(|y| y.bits() == 0 || y.to_f64().abs() >= T::FLUSH.to_f64()), "{what}");
+        assert!(expected.y[..hidden].iter().any(|y| y.bits() != 0), "{what}: the first step is not silent");
+        assert!(expected.state.h_to_vec().iter().all(|h| h.bits() == 0), "{what}: silence ends at +0");
+    }
+}
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+for_all!(fading_into_silence, fading);
+
+/// Rows among strangers, on any instruction set, in any layout, in any cuts.
+#[derive(Clone, Debug)]
+struct Company {
+    cell: Cell,
+    /// Hidden units as whole vectors and some more or less.
+    vectors: usize,
+    more: isize,
+    input: usize,
+    /// The lengths of the calls.
+    cuts: Vec<usize>,
+    rows: usize,
+    /// Other rows, the first of which is NaN.
+    strangers: usize,
+    isa: Isa,
+    x: Layout,
+    y: Layout,
+    /// Whether the last call writes its last output only.
+    last: bool,
+    seed: u64,
+}
+
+prop_compose! {
+    fn companies()(
+        cell in select(CELLS.to_vec()),
+        (vectors, more) in (select(vec![0usize, 1, 2, 3, 8]), -1isize..=1),
+        input in select(vec![1usize, 2, 7, 18]),
+        cuts in prop::collection::vec(0usize..4, 1..4),
+        rows in 1usize..6,
+        strangers in 0usize..10,
+        isa in select(Isa::available().to_vec()),
+        x in select(LAYOUTS.to_vec()),
+        y in select(LAYOUTS.to_vec()),
+        last: bool,
+        seed: u64,
+    ) -> Company {
+        Company { cell, vectors, more, input, cuts, rows, strangers, isa, x, y, last, seed }
+    }
+}
+
+/// Each row alone, in one call, by portable code; then all of them and strangers as the company says.
+fn check_company<T: Value>(company: &Company) {
+    let Company { cell, input, rows, isa, .. } = *company;
+    let hidden = (company.vectors * T::lanes(isa)).saturating_add_signed(company.more).max(1);
+    let time: usize = company.cuts.iter().sum();
+    let weights = Model::<T>::random(cell, [input, hidden], Bias::Both, company.seed).weights();
+    let layer = |isa| Layer::new(weights.clone(), on_one_thread(Backend::Native, isa)).unwrap();
+    let (portable, layer) = (layer(Isa::named("portable").unwrap()), layer(isa));
+    let mut random = Random(!company.seed);
+    // Row by row: x [T, I], h0 [H].
+    let mut x: Vec<Vec<T>> = (0..rows + company.strangers).map(|_| random.values(time * input, 1.0)).collect();
+    let h0: Vec<Vec<T>> = (0..x.len()).map(|_| random.values(hidden, 1.0)).collect();
+    if let Some(stranger) = x.get_mut(rows) {
+        stranger.fill(T::NAN);
+    }
+    let order = random.permutation(x.len());
+    let state = |layer: &Layer<T>, order: &[usize]| {
+        let mut state = layer.state(order.len()).unwrap();
+        let h0 = order.iter().flat_map(|&row| h0[row].clone()).collect::<Vec<_>>();
+        state.set_h(&h0).unwrap();
+        if cell.has_cell_state() {
+            state.set_c(&h0).unwrap();
+        }
+        state
+    };
+
+    let (batch, mut together, mut workspace) = (order.len(), state(&layer, &order), Workspace::new());
+    let (mut from, mut found) = (0, vec![Vec::new(); batch]);
+    for (i, &steps) in company.cuts.iter().enumerate() {
+        let only_last = company.last && i + 1 == company.cuts.len();
+        let at = |t: usize, row: usize| &x[row][(from + t) * input..][..input];
+        let held = (0..steps).flat_map(|t| order.iter().flat_map(move |&row| at(t, row))).copied().collect::<Vec<_>>();
+        let sizes = [steps, batch, input];
+        let memory = company.x.memory(sizes).holding(&held);
+        let view = SeqRef::new(&memory.data, company.x.shape(sizes)).unwrap();
+        let sizes = [steps, batch, hidden];
+        let mut out;
+        let output = if only_last {
+            out = Canaries::rows(batch, hidden, hidden + 2);
+            Output::Last(MatMut::new(&mut out.data, batch, hidden, hidden + 2).unwrap())
+        } else {
+            out = company.y.memory(sizes);
+            Output::Sequence(SeqMut::new(&mut out.data, company.y.shape(sizes)).unwrap())
+        };
+        layer.forward_into(view, &mut together, output, &mut workspace).unwrap();
+        for (n, row) in out.take("y").chunks_exact(hidden).enumerate() {
+            found[order[n % batch]].extend_from_slice(row);
+        }
+        from += steps;
+    }
+
+    let before_last = (time - company.cuts.last().expect("a call")) * hidden;
+    for (n, &row) in order.iter().enumerate().filter(|&(_, &row)| row < rows) {
+        let alone = time_major(&x[row], [time, 1, input]).unwrap();
+        let alone = portable.forward(alone, Some(&state(&portable, &[row]))).unwrap();
+        let mut y = alone.y;
+        if company.last {
+            y.truncate(before_last);
+            y.extend(alone.state.h_to_vec());
+        }
+        assert_same_bits(&y, &found[row], &format!("y of row {row}"));
+        for (expected, found) in [(alone.state.h_row(0), together.h_row(n)), (alone.state.c_row(0), together.c_row(n))]
+        {
+            assert_same_bits(expected.unwrap_or_default(), found.unwrap_or_default(), &format!("state of row {row}"));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(proptest(600))]
+
+    #[test]
+    fn any_company_f32(company in companies()) {
+        check_company::<f32>(&company);
+    }
+
+    #[test]
+    fn any_company_f64(company in companies()) {
+        check_company::<f64>(&company);
+    }
+}
 
 #[test]
 #[should_panic(expected = "y")]

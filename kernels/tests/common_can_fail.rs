@@ -54,9 +54,3 @@ fn random_numbers_fill_their_range() {
     assert_eq!(order, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
     assert!((0..100).all(|_| random.below(7) < 7));
 }
-
-#[test]
-fn isas_tested() {
-    println!("isas tested: {}", common::isas());
-    assert!(common::isas().ends_with("portable"));
-}

@@ -273,7 +273,7 @@ fn related(count: usize) -> impl Strategy<Value = Vec<usize>> {
 }
 
 proptest! {
-    #![proptest_config(common::proptest(20_000))]
+    #![proptest_config(common::proptest(5_000))]
 
     #[test]
     fn views_never_panic(n in related(9), length in 0usize..70) {

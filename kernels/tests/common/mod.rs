@@ -51,11 +51,6 @@ pub fn everywhere(mut test: impl FnMut(Isa)) {
     }
 }
 
-/// The names of the instruction sets that tests run under.
-pub fn isas() -> String {
-    Isa::available().iter().map(|isa| isa.name()).collect::<Vec<_>>().join(" ")
-}
-
 /// So many cases of a property; a failing one is shown, not written to a file.
 pub fn proptest(cases: u32) -> Config {
     Config { cases, failure_persistence: None, ..Config::default() }
