@@ -125,6 +125,18 @@ fn panels_of_other_vectors_are_refused() {
     }
 }
 
+#[test]
+fn rows_that_cannot_be_counted_are_refused() {
+    let panel = Panel::<f32>::new(portable(), PanelShape { heads: 0, gates: 1, k: 0, units: 0 }).unwrap();
+    for time in [1, 2, 3] {
+        let a = SeqRef::new(&[], SeqShape::time_major(time, usize::MAX, 0)).unwrap();
+        let c = MatMut::dense(&mut [], usize::MAX, 0).unwrap();
+        let (isa, order, start) = (portable(), GateOrder::Major, Start::Heads);
+        let result = Gemm { isa, a, panel: &panel, c, order, start, select: None }.run();
+        assert_eq!(result, if time == 1 { Ok(()) } else { error("a rows", usize::MAX, usize::MAX) });
+    }
+}
+
 /// A step of an LSTM's sizes that may be wrong: 3 rows of 5 units, 8 with their padding, K = 6.
 #[derive(Clone, Copy)]
 struct Sizes {
