@@ -4,6 +4,7 @@
 //! safe: they compare the sizes of all that they are given before anything is computed, and allocate nothing.
 //! The library `gatefold` is the comfortable way in; this crate is for who wants the kernels alone.
 
+pub mod activation;
 pub mod block;
 pub mod buf;
 pub mod cell;
