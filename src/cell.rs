@@ -5,7 +5,10 @@
 //! `*` is elementwise, `.` a matrix product, and sigmoid(a) = 1 / (1 + exp(-a)).
 //! A gate has two biases, `b_w` beside W and `b_r` beside R; either may be absent.
 
-/// The recurrence of a layer.
+pub use gatefold_kernels::activation::Activation;
+pub use gatefold_kernels::general::Variant;
+
+/// The recurrence of a layer. What departs from its standard equations is a [`Variant`] of it.
 ///
 /// ```
 /// use gatefold::cell::{Cell, Reset};
@@ -14,7 +17,7 @@
 /// assert_eq!((cell.gates(), cell.has_cell_state()), (3, false));
 /// assert_eq!((Cell::Lstm.gates(), Cell::Lstm.has_cell_state()), (4, true));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Cell {
     /// The fully recurrent layer of Elman (Finding structure in time, 1990); Keras' `SimpleRNN`, PyTorch's and ONNX' `RNN`.
@@ -27,7 +30,7 @@ pub enum Cell {
         activation: Activation,
     },
     /// Long short-term memory (Hochreiter and Schmidhuber, 1997) with the forget gate of Gers, Schmidhuber and Cummins
-    /// (Learning to forget, 2000), without peepholes; Keras, PyTorch and ONNX compute this one.
+    /// (Learning to forget, 2000); Keras, PyTorch and ONNX compute this one.
     ///
     /// ```text
     /// i = sigmoid(W_i.x + b_wi + R_i.h + b_ri)     input gate
@@ -53,16 +56,6 @@ pub enum Cell {
         /// Where the reset gate acts.
         reset: Reset,
     },
-}
-
-/// The activation of a [`Cell::SimpleRnn`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Activation {
-    /// The hyperbolic tangent: the default of Keras and PyTorch.
-    Tanh,
-    /// max(a, 0).
-    Relu,
 }
 
 /// Where the reset gate of a [`Cell::Gru`] acts in its candidate n.
@@ -96,5 +89,16 @@ impl Cell {
     /// Whether a cell state c is carried beside the hidden state h.
     pub const fn has_cell_state(self) -> bool {
         matches!(self, Cell::Lstm)
+    }
+
+    /// The equations as they stand above.
+    pub fn standard(self) -> Variant {
+        match self {
+            Cell::SimpleRnn { activation } => {
+                let [_, candidate, cell] = Variant::default().activations;
+                Variant { activations: [activation, candidate, cell], ..Variant::default() }
+            }
+            Cell::Lstm | Cell::Gru { .. } => Variant::default(),
+        }
     }
 }

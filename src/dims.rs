@@ -1,6 +1,6 @@
 //! The sizes of a layer.
 
-use crate::cell::Cell;
+use crate::cell::{Cell, Variant};
 
 /// What a layer computes and how large it is: the only source of sizes.
 ///
@@ -14,30 +14,43 @@ use crate::cell::Cell;
 /// assert_eq!((dims.parameters(), dims.flops()), (84, 120.0));
 /// # Ok::<(), gatefold::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Dims {
     /// The equations.
     pub cell: Cell,
+    /// In what they depart from the standard.
+    pub variant: Variant,
     /// Input features, I.
     pub input: usize,
     /// Hidden units, H.
     pub hidden: usize,
+    /// Units of the projection of an LSTM's output, P.
+    pub projection: Option<usize>,
 }
 
 impl Dims {
-    pub(crate) fn new(cell: Cell, input: usize, hidden: usize) -> Self {
-        Dims { cell, input, hidden }
+    /// Channels of the output and of the hidden state: P if there is a projection, else H.
+    pub fn output(&self) -> usize {
+        self.projection.unwrap_or(self.hidden)
     }
 
-    /// Floating-point operations of both products for one row and step, an FMA counted as two: 2 G H (I + H).
+    /// Floating-point operations of the products for one row and step, an FMA counted as two: 2 G H (I + H), or
+    /// 2 G H (I + P) + 2 P H with a projection.
     pub fn flops(&self) -> f64 {
-        2.0 * self.cell.gates() as f64 * self.hidden as f64 * (self.input as f64 + self.hidden as f64)
+        let [gates, input, hidden, output] =
+            [self.cell.gates(), self.input, self.hidden, self.output()].map(|size| size as f64);
+        let projection = self.projection.map_or(0.0, |_| 2.0 * output * hidden);
+        2.0 * gates * hidden * (input + output) + projection
     }
 
-    /// The number of weights, both biases included whether the layer has them or not: G H (I + H + 2), at most `usize::MAX`.
+    /// The number of weights, both biases included whether the layer has them or not: G H (I + H + 2), or
+    /// G H (I + P + 2) + P H with a projection, and 3 H of peepholes; at most `usize::MAX`.
     pub fn parameters(&self) -> usize {
-        let of_a_unit = self.input.saturating_add(self.hidden).saturating_add(2);
-        self.cell.gates().saturating_mul(self.hidden).saturating_mul(of_a_unit)
+        let of_a_unit = self.input.saturating_add(self.output()).saturating_add(2);
+        let of_gates = self.cell.gates().saturating_mul(self.hidden).saturating_mul(of_a_unit);
+        let of_projection = self.projection.map_or(0, |units| units.saturating_mul(self.hidden));
+        let of_peepholes = if self.variant.peepholes { self.hidden.saturating_mul(3) } else { 0 };
+        of_gates.saturating_add(of_projection).saturating_add(of_peepholes)
     }
 }

@@ -26,6 +26,33 @@ pub enum Error {
         /// What it was.
         found: usize,
     },
+    /// A size is greater than it can be.
+    TooGreat {
+        /// The argument, by the name that its function gives it.
+        argument: &'static str,
+        /// The greatest that would do.
+        maximum: usize,
+        /// What it was.
+        found: usize,
+    },
+    /// A number that makes no sense where it stands.
+    Number {
+        /// The argument, by the name that its function gives it.
+        argument: &'static str,
+        /// What it must be.
+        expected: &'static str,
+        /// What it was.
+        found: f64,
+    },
+    /// Bytes that are not a snapshot of this state.
+    Snapshot {
+        /// What about them.
+        what: &'static str,
+        /// What it must be.
+        expected: u64,
+        /// What it was.
+        found: u64,
+    },
     /// A size is 0 that must be at least 1.
     Zero {
         /// The argument, by the name that its function gives it.
@@ -59,6 +86,13 @@ impl fmt::Display for Error {
             }
             Error::TooSmall { argument, minimum, found } => {
                 write!(f, "{argument}: expected at least {minimum} {}, found {found}", values(*minimum))
+            }
+            Error::TooGreat { argument, maximum, found } => {
+                write!(f, "{argument}: expected at most {maximum}, found {found}")
+            }
+            Error::Number { argument, expected, found } => write!(f, "{argument}: expected {expected}, found {found}"),
+            Error::Snapshot { what, expected, found } => {
+                write!(f, "snapshot: {what}: expected {expected}, found {found}")
             }
             Error::Zero { argument } => write!(f, "{argument}: expected at least 1, found 0"),
             Error::TooLarge { argument } => {
@@ -106,6 +140,18 @@ mod tests {
             (
                 Error::TooSmall { argument: "workspace", minimum: 9, found: 4 },
                 "workspace: expected at least 9 values, found 4",
+            ),
+            (
+                Error::TooGreat { argument: "lengths", maximum: 5, found: 7 },
+                "lengths: expected at most 5, found 7",
+            ),
+            (
+                Error::Number { argument: "clip", expected: "a positive number", found: -1.0 },
+                "clip: expected a positive number, found -1",
+            ),
+            (
+                Error::Snapshot { what: "version", expected: 1, found: 9 },
+                "snapshot: version: expected 1, found 9",
             ),
             (Error::Zero { argument: "hidden" }, "hidden: expected at least 1, found 0"),
             (Error::TooLarge { argument: "input" }, "input: too large, an array of this size cannot be addressed"),

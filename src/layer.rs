@@ -8,11 +8,14 @@ use crate::dims::Dims;
 use crate::error::{Error, Result};
 use crate::gemm::{Backend, Element, Gemm};
 use crate::schedule::{self, Plan, Threads};
-use crate::seq::{SeqRef, SeqShape, batch_major_mut, is_batch_major, product, time_major_mut};
-use crate::sequence::{Job, Output, Workspace};
+use crate::input::{Input, Source};
+use crate::output::Output;
+use crate::seq::{batch_major_mut, is_batch_major, product, time_major_mut};
+use crate::sequence::Job;
 use crate::stages::Stage;
 use crate::state::State;
 use crate::weights::Weights;
+use crate::workspace::{Extent, Workspace};
 use gatefold_kernels::isa::Isa;
 use gatefold_kernels::mat::MatMut;
 use std::sync::Arc;
@@ -127,7 +130,7 @@ impl<T: Element> Layer<T> {
 
     fn build(weights: Weights<T>, options: Options, product: Option<Arc<dyn Gemm<T>>>) -> Result<Self> {
         let isa = options.isa.map_or_else(Isa::chosen, Ok)?;
-        let dims = Dims::new(weights.cell(), weights.input(), weights.hidden());
+        let dims = weights.dims();
         let stages = Stage::all(isa, product, &weights)?;
         Ok(Layer { dims, stages, weights: options.keep_weights.then_some(weights), isa, threads: options.threads })
     }
@@ -137,16 +140,13 @@ impl<T: Element> Layer<T> {
     /// # Errors
     /// [`Error::Unsupported`] for another cell, [`Error::Shape`] for other sizes; the layer stays as it was.
     pub fn set_weights(&mut self, weights: Weights<T>) -> Result<()> {
-        if weights.cell() != self.dims.cell {
+        let (own, other) = (self.dims, weights.dims());
+        if own.cell != other.cell || own.variant != other.variant {
             return Err(Error::Unsupported { what: "cell", why: "a layer keeps the cell that it was built with" });
         }
-        for (argument, expected, found) in
-            [("input", self.dims.input, weights.input()), ("hidden", self.dims.hidden, weights.hidden())]
-        {
-            if expected != found {
-                return Err(Error::Shape { argument, expected, found });
-            }
-        }
+        same("input", own.input, other.input)?;
+        same("hidden", own.hidden, other.hidden)?;
+        same("projection", own.projection.unwrap_or(0), other.projection.unwrap_or(0))?;
         Stage::pack(&mut self.stages, &weights)?;
         if self.weights.is_some() {
             self.weights = Some(weights);
@@ -169,7 +169,8 @@ impl<T: Element> Layer<T> {
     /// It does not fit in memory.
     pub fn workspace(&self, time: usize, batch: usize) -> Result<Workspace<T>> {
         let mut workspace = Workspace::new();
-        workspace.reserve(&self.stages, self.dims, self.plan(time, batch), batch)?;
+        let extent = Extent { plan: self.plan(time, batch), time, batch, packed: false };
+        workspace.reserve(&self.stages, self.dims, extent)?;
         Ok(workspace)
     }
 
@@ -179,7 +180,7 @@ impl<T: Element> Layer<T> {
     }
 
     /// Runs `x: [T, N, I]` through the layer from `state`, which holds the final state afterwards, and writes `y`, see
-    /// [`Output`]. T and N may be 0.
+    /// [`Output`]. T and N may be 0. `x` is a [`SeqRef`](crate::seq::SeqRef), or an [`Input`] that says more about it.
     ///
     /// Cost: T N times [`Dims::flops`], and the activations. With the native backend it allocates nothing if `workspace` has
     /// been used for such sizes, or was made for them by [`Layer::workspace`]; calls in sequence with the same state give
@@ -187,52 +188,57 @@ impl<T: Element> Layer<T> {
     ///
     /// # Errors
     /// [`Error::Shape`], naming what of `x`, `state` or `y` does not fit; [`Error::Unsupported`] for the state of another
-    /// layer; or the workspace does not fit in memory: before anything is written. What a product that is not the native one
-    /// refuses comes back as well, and then `state` and `y` hold something in between.
-    pub fn forward_into(
+    /// layer, and for what does not go together in an [`Input`]; or the workspace does not fit in memory: before anything
+    /// is written. What a product that is not the native one refuses comes back as well, and then `state` and `y` hold
+    /// something in between.
+    pub fn forward_into<'a>(
         &self,
-        x: SeqRef<'_, T>,
+        x: impl Into<Input<'a, T>>,
         state: &mut State<T>,
         y: Output<'_, T>,
         workspace: &mut Workspace<T>,
     ) -> Result<()> {
-        let SeqShape { time, batch, channels, .. } = x.shape();
-        let same = |argument, expected, found| match expected == found {
-            true => Ok(()),
-            false => Err(Error::Shape { argument, expected, found }),
-        };
+        let input = x.into();
+        let [time, batch, channels] = input.sizes();
         same("x channels", self.dims.input, channels)?;
+        input.check(self.dims.variant.attention)?;
         same("state rows", batch, state.batch())?;
-        if state.dims() != self.dims {
-            return Err(Error::Unsupported { what: "state", why: "it was made for a layer of another cell or size" });
-        }
-        y.check(time, batch, self.dims.hidden)?;
+        state.check_dims(self.dims)?;
+        y.check(time, batch, input.packed_rows(), self.dims.output())?;
         if batch == 0 {
             // Steps without rows have no memory behind them: there may be more than could ever be counted to.
             return Ok(());
         }
-        let plan = self.plan(time, batch);
-        workspace.reserve(&self.stages, self.dims, plan, batch)?;
+        let plan = match input.x {
+            Source::Padded(_) => self.plan(time, batch),
+            Source::Packed { .. } => Threads::One.plan(self.dims, time, batch, size_of::<T>()),
+        };
+        workspace.reserve(&self.stages, self.dims, Extent { plan, time, batch, packed: input.is_packed() })?;
         let (dims, stages, scratch) = (self.dims, &self.stages[..], workspace.parts(plan));
-        let job = Job { dims, stages, plan, x, state: state.planes(), y, scratch };
+        let job = Job { dims, stages, plan, input, state: state.planes(), y, scratch };
         schedule::run(job, plan.parts)?;
         state.advance(time);
         Ok(())
     }
 
     /// Runs `x: [T, N, I]` through the layer from `initial`, or from zeros, and returns every output in the order of
-    /// `x`: `[T, N, H]`, or `[N, T, H]` for a batch-major `x`. Keras: `return_sequences=True`.
+    /// `x`: `[T, N, H]`, `[N, T, H]` for a batch-major `x`, `[sum of the batch sizes, H]` for a packed one. Keras:
+    /// `return_sequences=True`.
     ///
     /// # Errors
     /// As [`Layer::forward_into`].
-    pub fn forward(&self, x: SeqRef<'_, T>, initial: Option<&State<T>>) -> Result<Forward<T>> {
-        let (SeqShape { time, batch, .. }, hidden) = (x.shape(), self.dims.hidden);
-        let mut y = self.values(&[time, batch, hidden])?;
-        let output = match is_batch_major(x.shape()) {
-            true => batch_major_mut(&mut y, [batch, time, hidden])?,
-            false => time_major_mut(&mut y, [time, batch, hidden])?,
+    pub fn forward<'a>(&self, x: impl Into<Input<'a, T>>, initial: Option<&State<T>>) -> Result<Forward<T>> {
+        let input = x.into();
+        let ([time, batch, _], channels) = (input.sizes(), self.dims.output());
+        let mut y = values(&[input.packed_rows().unwrap_or(product(&[time, batch]).unwrap_or(usize::MAX)), channels])?;
+        let output = match input.x {
+            Source::Padded(x) if is_batch_major(x.shape()) => {
+                Output::Sequence(batch_major_mut(&mut y, [batch, time, channels])?)
+            }
+            Source::Padded(_) => Output::Sequence(time_major_mut(&mut y, [time, batch, channels])?),
+            Source::Packed { data, .. } => Output::Packed(MatMut::dense(&mut y, data.rows(), channels)?),
         };
-        let state = self.forward_from(x, initial, Output::Sequence(output))?;
+        let state = self.forward_from(input, initial, output)?;
         Ok(Forward { y, state })
     }
 
@@ -240,30 +246,37 @@ impl<T: Element> Layer<T> {
     ///
     /// # Errors
     /// As [`Layer::forward_into`].
-    pub fn forward_last(&self, x: SeqRef<'_, T>, initial: Option<&State<T>>) -> Result<Forward<T>> {
-        let (batch, hidden) = (x.shape().batch, self.dims.hidden);
-        let mut y = self.values(&[batch, hidden])?;
-        let output = Output::Last(MatMut::dense(&mut y, batch, hidden)?);
-        let state = self.forward_from(x, initial, output)?;
+    pub fn forward_last<'a>(&self, x: impl Into<Input<'a, T>>, initial: Option<&State<T>>) -> Result<Forward<T>> {
+        let input = x.into();
+        let ([_, batch, _], channels) = (input.sizes(), self.dims.output());
+        let mut y = values(&[batch, channels])?;
+        let output = Output::Last(MatMut::dense(&mut y, batch, channels)?);
+        let state = self.forward_from(input, initial, output)?;
         Ok(Forward { y, state })
     }
 
-    fn forward_from(&self, x: SeqRef<'_, T>, initial: Option<&State<T>>, y: Output<'_, T>) -> Result<State<T>> {
+    fn forward_from(&self, input: Input<'_, T>, initial: Option<&State<T>>, y: Output<'_, T>) -> Result<State<T>> {
+        let [_, batch, _] = input.sizes();
         let mut state = match initial {
             Some(state) => state.clone(),
-            None => self.state(x.shape().batch)?,
+            None => self.state(batch)?,
         };
-        self.forward_into(x, &mut state, y, &mut Workspace::new())?;
+        self.forward_into(input, &mut state, y, &mut Workspace::new())?;
         Ok(state)
     }
+}
 
-    fn values(&self, sizes: &[usize]) -> Result<Vec<T>> {
-        let len = product(sizes).ok_or(Error::TooLarge { argument: "y" })?;
-        let mut values = Vec::new();
-        values.try_reserve_exact(len).map_err(|_| Error::TooLarge { argument: "y" })?;
-        values.resize(len, T::NAN);
-        Ok(values)
-    }
+fn same(argument: &'static str, expected: usize, found: usize) -> Result<()> {
+    if expected == found { Ok(()) } else { Err(Error::Shape { argument, expected, found }) }
+}
+
+/// Room for outputs.
+pub(crate) fn values<T: Element>(sizes: &[usize]) -> Result<Vec<T>> {
+    let len = product(sizes).ok_or(Error::TooLarge { argument: "y" })?;
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).map_err(|_| Error::TooLarge { argument: "y" })?;
+    values.resize(len, T::NAN);
+    Ok(values)
 }
 
 impl<T> Layer<T> {

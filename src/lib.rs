@@ -54,23 +54,29 @@ pub mod cell;
 mod dims;
 mod error;
 pub mod gemm;
+mod input;
 mod layer;
+mod output;
+mod roster;
 mod schedule;
 pub mod seq;
 mod sequence;
 mod stages;
 mod state;
 pub mod weights;
+mod workspace;
 
 pub use dims::Dims;
 pub use error::{Error, Result};
 pub use gatefold_kernels::isa::Isa;
 pub use gemm::{Backend, Element};
+pub use input::{Direction, Input, Masked, Order};
 pub use layer::{Forward, Gru, Layer, Lstm, Options, SimpleRnn};
+pub use output::Output;
 pub use schedule::{Plan, Threads};
-pub use sequence::{Output, Workspace};
 pub use state::State;
 pub use weights::Weights;
+pub use workspace::Workspace;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

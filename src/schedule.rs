@@ -107,7 +107,7 @@ mod tests {
     const GRU: Cell = Cell::Gru { reset: Reset::After };
 
     fn plan(input: usize, hidden: usize, batch: usize, time: usize, threads: usize) -> Plan {
-        Plan::new(Dims::new(GRU, input, hidden), time, batch, threads, 4)
+        Plan::new(Dims { cell: GRU, variant: GRU.standard(), input, hidden, projection: None }, time, batch, threads, 4)
     }
 
     #[test]

@@ -3,151 +3,24 @@
 use crate::cell::{Cell, Reset};
 use crate::dims::Dims;
 use crate::error::{Error, Result};
+use crate::input::{Direction, Input, Masked, Order, Rows, Source};
+use crate::output::Output;
+use crate::roster::Active;
 use crate::schedule::{Plan, Split};
-use crate::seq::{MatMut, MatRef, SeqMut, SeqRef, product};
+use crate::seq::{MatMut, MatRef, SeqRef};
 use crate::stages::{Stage, StepPlanes};
 use crate::state::Planes;
-use gatefold_kernels::buf::{Buf, padded};
+use crate::workspace::Scratch;
+use gatefold_kernels::buf::padded;
 use gatefold_kernels::real::Real;
-use std::fmt;
-
-/// Where the outputs of a sequence go. What is to be written must have these sizes; strides are free.
-#[derive(Debug)]
-pub enum Output<'a, T> {
-    /// Every output, `[T, N, H]` at any strides. Keras: `return_sequences=True`.
-    Sequence(SeqMut<'a, T>),
-    /// The last output, `[N, H]`; the others are not written anywhere. It is the final hidden state; where T is 0, the
-    /// initial one. Keras: `return_sequences=False`.
-    Last(MatMut<'a, T>),
-    /// Nowhere: only the state is wanted.
-    StateOnly,
-}
-
-impl<T> Output<'_, T> {
-    /// Checks the sizes of what is to be written.
-    pub(crate) fn check(&self, time: usize, batch: usize, hidden: usize) -> Result<()> {
-        let sizes: &[(&'static str, usize, usize)] = match self {
-            Output::Sequence(y) => &[
-                ("y timesteps", time, y.shape().time),
-                ("y rows", batch, y.shape().batch),
-                ("y channels", hidden, y.shape().channels),
-            ],
-            Output::Last(y) => &[("y rows", batch, y.rows()), ("y channels", hidden, y.cols())],
-            Output::StateOnly => &[],
-        };
-        for &(argument, expected, found) in sizes {
-            if expected != found {
-                return Err(Error::Shape { argument, expected, found });
-            }
-        }
-        Ok(())
-    }
-
-    fn split(self, rows: usize) -> Result<(Self, Self)> {
-        Ok(match self {
-            Output::Sequence(y) => {
-                let (a, b) = y.split_batch(rows)?;
-                (Output::Sequence(a), Output::Sequence(b))
-            }
-            Output::Last(y) => {
-                let (a, b) = y.split_rows(rows)?;
-                (Output::Last(a), Output::Last(b))
-            }
-            Output::StateOnly => (Output::StateOnly, Output::StateOnly),
-        })
-    }
-
-    /// Where the output of step `t` of `time` goes.
-    fn step(&mut self, t: usize, time: usize) -> Result<Option<MatMut<'_, T>>> {
-        Ok(match self {
-            Output::Sequence(y) => Some(y.step(t)?),
-            Output::Last(y) if t + 1 == time => Some(y.reborrow()),
-            _ => None,
-        })
-    }
-}
-
-/// Scratch memory of a layer: the input product of a block of steps, and what passes between stages. It grows to what
-/// the largest call needs and is used again; a call that it is large enough for allocates nothing. It carries no values
-/// from call to call, so one serves any number of layers and states of an element type.
-#[derive(Clone)]
-pub struct Workspace<T> {
-    parts: Vec<Scratch<T>>,
-}
-
-impl<T> fmt::Debug for Workspace<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workspace").field("parts", &self.parts.len()).finish_non_exhaustive()
-    }
-}
-
-impl<T: Real> Workspace<T> {
-    /// An empty one, which the first call makes large enough; [`Layer::workspace`](crate::Layer::workspace) makes one that
-    /// is already.
-    pub fn new() -> Self {
-        Workspace { parts: Vec::new() }
-    }
-
-    /// Makes it large enough for a plan over `batch` rows.
-    pub(crate) fn reserve(&mut self, stages: &[Stage<T>], dims: Dims, plan: Plan, batch: usize) -> Result<()> {
-        let rows = batch.div_ceil(plan.parts);
-        let too_large = Error::TooLarge { argument: "batch" };
-        while self.parts.len() < plan.parts {
-            self.parts.push(Scratch::default());
-        }
-        for part in &mut self.parts[..plan.parts] {
-            while part.products.len() < stages.len() {
-                part.products.push(Buf::empty());
-            }
-            let mut recurrent = 0;
-            for (product_buf, stage) in part.products.iter_mut().zip(stages) {
-                let (cols, recurrent_cols) = stage.product_cols();
-                product_buf.reserve(product(&[plan.block, rows, cols]).ok_or(too_large.clone())?)?;
-                recurrent = recurrent.max(recurrent_cols);
-            }
-            part.recurrent.reserve(product(&[rows, recurrent]).ok_or(too_large.clone())?)?;
-            if stages.len() > 1 {
-                let plane = product(&[rows, padded::<T>(dims.hidden)]).ok_or(too_large.clone())?;
-                part.between.iter_mut().try_for_each(|between| between.reserve(plane))?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn parts(&mut self, plan: Plan) -> &mut [Scratch<T>] {
-        &mut self.parts[..plan.parts]
-    }
-}
-
-impl<T: Real> Default for Workspace<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// What one thread needs.
-#[derive(Clone)]
-pub(crate) struct Scratch<T> {
-    /// The input product of a block of steps, for each stage.
-    products: Vec<Buf<T>>,
-    /// A recurrent product, where the backend cannot fuse.
-    recurrent: Buf<T>,
-    /// Planes that a first stage leaves for the second.
-    between: [Buf<T>; 2],
-}
-
-impl<T: Real> Default for Scratch<T> {
-    fn default() -> Self {
-        Scratch { products: Vec::new(), recurrent: Buf::empty(), between: [Buf::empty(), Buf::empty()] }
-    }
-}
+use std::ops::Range;
 
 /// The rows of a batch, or some of them, through a sequence.
 pub(crate) struct Job<'a, T> {
     pub(crate) dims: Dims,
     pub(crate) stages: &'a [Stage<T>],
     pub(crate) plan: Plan,
-    pub(crate) x: SeqRef<'a, T>,
+    pub(crate) input: Input<'a, T>,
     pub(crate) state: Planes<'a, T>,
     pub(crate) y: Output<'a, T>,
     pub(crate) scratch: &'a mut [Scratch<T>],
@@ -155,103 +28,194 @@ pub(crate) struct Job<'a, T> {
 
 impl<T: Real> Split for Job<'_, T> {
     fn split(self, left: usize, right: usize) -> Result<(Self, Self)> {
-        let Job { dims, stages, plan, x, state, y, scratch } = self;
-        let batch = x.shape().batch;
+        let Job { dims, stages, plan, input, state, y, scratch } = self;
+        let [_, batch, _] = input.sizes();
         let rows = batch * left / (left + right);
         let (state_a, state_b) = state.split(rows);
         let (y_a, y_b) = y.split(rows)?;
         let (scratch_a, scratch_b) = scratch.split_at_mut(left);
-        let a = Job { dims, stages, plan, x: x.rows(0, rows)?, state: state_a, y: y_a, scratch: scratch_a };
-        let b = Job { dims, stages, plan, x: x.rows(rows, batch - rows)?, state: state_b, y: y_b, scratch: scratch_b };
+        let (input_a, input_b) = (input.rows(0, rows)?, input.rows(rows, batch - rows)?);
+        let a = Job { dims, stages, plan, input: input_a, state: state_a, y: y_a, scratch: scratch_a };
+        let b = Job { dims, stages, plan, input: input_b, state: state_b, y: y_b, scratch: scratch_b };
         Ok((a, b))
     }
 
     fn run(mut self) -> Result<()> {
-        let shape = self.x.shape();
-        let [scratch, ..] = &mut *self.scratch else { return Ok(()) };
-        for first in (0..shape.time).step_by(self.plan.block) {
-            let steps = self.plan.block.min(shape.time - first);
-            for (stage, buf) in self.stages.iter().zip(&mut scratch.products) {
-                let product = MatMut::dense(buf, steps * shape.batch, stage.product_cols().0)?;
-                stage.input_product(self.x.steps(first, steps)?, product, None)?;
-            }
-            for t in first..first + steps {
-                let rows = StepRows { from: (t - first) * shape.batch, count: shape.batch, hidden: self.dims.hidden };
-                let y = self.y.step(t, shape.time)?;
-                step(self.dims.cell, self.stages, scratch, &mut self.state, rows, y)?;
+        let [time, batch, _] = self.input.sizes();
+        let [scratch, ..] = std::mem::take(&mut self.scratch) else { return Ok(()) };
+        scratch.roster.begin(&self.input);
+        for first in (0..time).step_by(self.plan.block) {
+            let end = time.min(first + self.plan.block);
+            let times = match self.input.direction {
+                Direction::Forward => first..end,
+                Direction::Reverse(_) => time - end..time - first,
+            };
+            self.input_products(scratch, times.clone())?;
+            for s in first..end {
+                let t = match self.input.direction {
+                    Direction::Forward => s,
+                    Direction::Reverse(_) => time - 1 - s,
+                };
+                let t_out = if self.input.direction == Direction::Reverse(Order::Processing) { s } else { t };
+                scratch.roster.go_to(&self.input, t);
+                self.pass_by(scratch, t_out)?;
+                let from = match self.input.x {
+                    Source::Padded(_) => (t - times.start) * batch,
+                    Source::Packed { .. } => scratch.roster.offset(t) - scratch.roster.offset(times.start),
+                };
+                self.step(scratch, from, t, t_out)?;
                 self.state.flip();
             }
         }
-        if let (0, Output::Last(y)) = (shape.time, &mut self.y) {
-            for (n, row) in self.state.h[0].chunks_exact(self.state.stride).enumerate() {
-                if let Some(y) = y.row_mut(n) {
-                    y.copy_from_slice(&row[..self.dims.hidden]);
+        self.last(scratch)
+    }
+}
+
+impl<T: Real> Job<'_, T> {
+    /// The input products of all steps in `times`, for every row that takes part.
+    fn input_products(&self, scratch: &mut Scratch<T>, times: Range<usize>) -> Result<()> {
+        let Scratch { products, roster, .. } = scratch;
+        let x = match self.input.x {
+            Source::Padded(x) => x.steps(times.start, times.len())?,
+            Source::Packed { data, .. } => {
+                let (from, to) = (roster.offset(times.start), roster.offset(times.end));
+                SeqRef::from_matrix(data.rows_from(from, to - from)?)?
+            }
+        };
+        let (steps, rows) = (x.shape().time, x.shape().batch);
+        let together = match self.input.rows {
+            Rows::Lengths(lengths) => lengths.iter().all(|&length| length >= times.end),
+            _ => true,
+        };
+        for (stage, buf) in self.stages.iter().zip(products) {
+            let cols = stage.product_cols().0;
+            if together {
+                stage.input_product(x, MatMut::dense(buf, steps * rows, cols)?, None)?;
+                continue;
+            }
+            for (i, t) in times.clone().enumerate() {
+                roster.go_to(&self.input, t);
+                let Active { select, .. } = roster.active();
+                let (_, product) = MatMut::dense(buf, (i + 1) * rows, cols)?.split_rows(i * rows)?;
+                stage.input_product(x.steps(i, 1)?, product, select)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is left of a row that takes no part in a step: its state, and its output.
+    fn pass_by(&mut self, scratch: &mut Scratch<T>, t_out: usize) -> Result<()> {
+        let Job { dims, input, state, y, .. } = self;
+        let repeats = matches!(input.rows, Rows::Mask { masked: Masked::Repeat, .. });
+        scratch.roster.each_idle(|n, was_active, seen| {
+            if let Output::Sequence(y) = y
+                && let Some(y) = y.step(t_out)?.row_mut(n)
+            {
+                match repeats && seen {
+                    true => y.copy_from_slice(&state.h[0][n * state.strides[0]..][..dims.output()]),
+                    false => y.fill(T::ZERO),
                 }
+            }
+            if was_active {
+                state.carry(n);
+            }
+            Ok(())
+        })
+    }
+
+    /// Step t of the rows that take part; their input products start at row `from`.
+    fn step(&mut self, scratch: &mut Scratch<T>, from: usize, t: usize, t_out: usize) -> Result<()> {
+        let Scratch { products, recurrent, between: [between0, between1], row, roster } = scratch;
+        let active = roster.active();
+        if active.len() == 0 {
+            return Ok(());
+        }
+        let count = active.count;
+        let attention = match self.input.attention {
+            Some(attention) => {
+                for (n, value) in row[..count].iter_mut().enumerate() {
+                    *value = attention.row(t, n).map_or(T::NAN, |values| values[0]);
+                }
+                Some(&row[..count])
+            }
+            None => None,
+        };
+        let y = match &mut self.y {
+            Output::Sequence(y) => Some(y.step(t_out)?),
+            Output::Packed(y) => Some(y.reborrow().split_rows(roster.offset(t))?.1.split_rows(count)?.0),
+            Output::Last(_) | Output::StateOnly => None,
+        };
+        let stages = self.stages;
+        let mut run =
+            |stage: usize, operand, prev: &[MatRef<'_, T>], next: &mut [MatMut<'_, T>], y: Option<MatMut<'_, T>>| {
+                let (cols, recurrent_cols) = stages[stage].product_cols();
+                let input = MatRef::dense(&products[stage], from + count, cols)?.rows_from(from, count)?;
+                let recurrent = MatMut::dense(recurrent, count, recurrent_cols)?;
+                let row = if stage == 0 { attention } else { None };
+                let planes = StepPlanes { input, prev, next, y, row, select: active.select };
+                stages[stage].step(operand, recurrent, planes)
+            };
+        let Dims { cell, hidden, projection, .. } = self.dims;
+        let rows = StepRows { count };
+        let [h, h_next] = &mut self.state.h;
+        let operand = rows.operand(h, self.dims.output())?;
+        match (cell, &mut self.state.c) {
+            (Cell::SimpleRnn { .. }, _) => run(0, operand, &[], &mut [rows.write(h_next, hidden)?], y),
+            (Cell::Lstm, Some([c, c_next])) => {
+                let (c, c_next) = (rows.read(c, hidden)?, rows.write(c_next, hidden)?);
+                let Some(units) = projection else {
+                    return run(0, operand, &[c], &mut [rows.write(h_next, hidden)?, c_next], y);
+                };
+                run(0, operand, &[c], &mut [rows.write(between0, hidden)?, c_next], None)?;
+                run(1, rows.operand(between0, hidden)?, &[], &mut [rows.write(h_next, units)?], y)
+            }
+            (Cell::Lstm, None) => Err(Error::Unsupported { what: "state", why: "an LSTM needs a cell state" }),
+            (Cell::Gru { reset: Reset::After }, _) => {
+                run(0, operand, &[rows.read(h, hidden)?], &mut [rows.write(h_next, hidden)?], y)
+            }
+            (Cell::Gru { reset: Reset::Before }, _) => {
+                let next = &mut [rows.write(between0, hidden)?, rows.write(between1, hidden)?];
+                run(0, operand, &[rows.read(h, hidden)?], next, None)?;
+                let (reset, z) = (rows.operand(between0, hidden)?, rows.read(between1, hidden)?);
+                run(1, reset, &[rows.read(h, hidden)?, z], &mut [rows.write(h_next, hidden)?], y)
+            }
+        }
+    }
+
+    /// The last output of every row, from the final state.
+    fn last(&mut self, scratch: &Scratch<T>) -> Result<()> {
+        let Output::Last(y) = &mut self.y else { return Ok(()) };
+        let masked = matches!(self.input.rows, Rows::Mask { .. });
+        for (n, row) in self.state.h[0].chunks_exact(self.state.strides[0]).enumerate() {
+            match y.row_mut(n) {
+                Some(y) if masked && !scratch.roster.seen(n) => y.fill(T::ZERO),
+                Some(y) => y.copy_from_slice(&row[..self.dims.output()]),
+                None => {}
             }
         }
         Ok(())
     }
 }
 
-/// The rows of one step.
+/// The first rows of planes, as many as a step has.
 #[derive(Clone, Copy)]
 struct StepRows {
-    /// The first row in the input product.
-    from: usize,
-    /// N.
     count: usize,
-    /// H.
-    hidden: usize,
 }
 
 impl StepRows {
     /// A padded plane as a product's operand, `[N, H]`.
-    fn operand<'a, T: Real>(self, plane: &'a [T]) -> Result<MatRef<'a, T>> {
-        Ok(MatRef::new(plane, self.count, self.hidden, padded::<T>(self.hidden))?)
+    fn operand<'a, T: Real>(self, plane: &'a [T], units: usize) -> Result<MatRef<'a, T>> {
+        Ok(MatRef::new(plane, self.count, units, padded::<T>(units))?)
     }
 
     /// A padded plane to read, `[N, H padded]`.
-    fn read<'a, T: Real>(self, plane: &'a [T]) -> Result<MatRef<'a, T>> {
-        Ok(MatRef::dense(plane, self.count, padded::<T>(self.hidden))?)
+    fn read<'a, T: Real>(self, plane: &'a [T], units: usize) -> Result<MatRef<'a, T>> {
+        Ok(MatRef::dense(plane, self.count, padded::<T>(units))?)
     }
 
     /// A padded plane to write, `[N, H padded]`.
-    fn write<'a, T: Real>(self, plane: &'a mut [T]) -> Result<MatMut<'a, T>> {
-        Ok(MatMut::dense(plane, self.count, padded::<T>(self.hidden))?)
-    }
-}
-
-/// One step: which plane each stage of the cell reads and writes.
-fn step<T: Real>(
-    cell: Cell,
-    stages: &[Stage<T>],
-    scratch: &mut Scratch<T>,
-    state: &mut Planes<'_, T>,
-    rows: StepRows,
-    y: Option<MatMut<'_, T>>,
-) -> Result<()> {
-    let Scratch { products, recurrent, between: [between0, between1] } = scratch;
-    let mut run =
-        |stage: usize, operand, prev: &[MatRef<'_, T>], next: &mut [MatMut<'_, T>], y: Option<MatMut<'_, T>>| {
-            let (cols, recurrent_cols) = stages[stage].product_cols();
-            let input =
-                MatRef::dense(&products[stage], rows.from + rows.count, cols)?.rows_from(rows.from, rows.count)?;
-            let recurrent = MatMut::dense(recurrent, rows.count, recurrent_cols)?;
-            stages[stage].step(operand, recurrent, StepPlanes { input, prev, next, y, row: None, select: None })
-        };
-    let [h, h_next] = &mut state.h;
-    let operand = rows.operand(h)?;
-    match (cell, &mut state.c) {
-        (Cell::SimpleRnn { .. }, _) => run(0, operand, &[], &mut [rows.write(h_next)?], y),
-        (Cell::Lstm, Some([c, c_next])) => {
-            run(0, operand, &[rows.read(c)?], &mut [rows.write(h_next)?, rows.write(c_next)?], y)
-        }
-        (Cell::Lstm, None) => Err(Error::Unsupported { what: "state", why: "an LSTM needs a cell state" }),
-        (Cell::Gru { reset: Reset::After }, _) => run(0, operand, &[rows.read(h)?], &mut [rows.write(h_next)?], y),
-        (Cell::Gru { reset: Reset::Before }, _) => {
-            run(0, operand, &[rows.read(h)?], &mut [rows.write(between0)?, rows.write(between1)?], None)?;
-            let (reset, z) = (rows.operand(between0)?, rows.read(between1)?);
-            run(1, reset, &[rows.read(h)?, z], &mut [rows.write(h_next)?], y)
-        }
+    fn write<'a, T: Real>(self, plane: &'a mut [T], units: usize) -> Result<MatMut<'a, T>> {
+        Ok(MatMut::dense(plane, self.count, padded::<T>(units))?)
     }
 }

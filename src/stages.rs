@@ -1,7 +1,9 @@
-//! How a cell's weights are cut into stages, and the two ways to compute a stage: fused, or by a foreign product.
+//! How a cell's weights are cut into stages, and the ways to compute a stage: fused, by a foreign product with the same
+//! cell behind it, or, where the cell has options, by either product with passes behind it.
 
-use crate::cell::{Activation, Cell, Reset};
-use crate::error::Result;
+use crate::cell::{Activation, Cell, Reset, Variant};
+use crate::dims::Dims;
+use crate::error::{Error, Result};
 use crate::gemm::Gemm;
 use crate::seq::{MatMut, MatRef, SeqRef};
 use crate::weights::Weights;
@@ -9,6 +11,7 @@ use gatefold_kernels::StepState;
 use gatefold_kernels::buf::Buf;
 use gatefold_kernels::cell::StageKind;
 use gatefold_kernels::gemm::{Gemm as PackedGemm, Start};
+use gatefold_kernels::general::General;
 use gatefold_kernels::isa::Isa;
 use gatefold_kernels::pack::{GateOrder, Panel, PanelShape};
 use gatefold_kernels::pointwise::Pointwise;
@@ -17,14 +20,42 @@ use gatefold_kernels::step::Step;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The stages of a cell in the order in which a step runs them, each with its gates' place in the canonical order.
-pub(crate) fn of(cell: Cell) -> &'static [(StageKind, Range<usize>)] {
-    match cell {
-        Cell::SimpleRnn { activation: Activation::Tanh } => &[(StageKind::SimpleTanh, 0..1)],
+/// A stage of a cell before it has weights.
+#[derive(Clone, Debug)]
+struct Part {
+    kind: StageKind,
+    /// Its gates' place in the canonical order.
+    gates: Range<usize>,
+    /// Rows of each gate.
+    units: usize,
+    /// Columns of its recurrent weights.
+    k: usize,
+}
+
+/// The stages of a layer in the order in which a step runs them.
+fn parts(dims: Dims) -> Vec<Part> {
+    let kinds: &[(StageKind, Range<usize>)] = match dims.cell {
         Cell::SimpleRnn { activation: Activation::Relu } => &[(StageKind::SimpleRelu, 0..1)],
+        Cell::SimpleRnn { .. } => &[(StageKind::SimpleTanh, 0..1)],
         Cell::Lstm => &[(StageKind::Lstm, 0..4)],
         Cell::Gru { reset: Reset::After } => &[(StageKind::GruAfter, 0..3)],
         Cell::Gru { reset: Reset::Before } => &[(StageKind::GruGates, 0..2), (StageKind::GruCandidate, 2..3)],
+    };
+    let of_cell = kinds.iter().map(|(kind, gates)| {
+        Part { kind: *kind, gates: gates.clone(), units: dims.hidden, k: dims.output() }
+    });
+    let projection = dims.projection.map(|units| {
+        Part { kind: StageKind::Projection, gates: 0..0, units, k: dims.hidden }
+    });
+    of_cell.chain(projection).collect()
+}
+
+/// Whether the fused stages compute the cell.
+fn is_fused(dims: Dims) -> bool {
+    match dims.cell {
+        Cell::SimpleRnn { activation: Activation::Tanh | Activation::Relu } => dims.variant == dims.cell.standard(),
+        Cell::SimpleRnn { .. } => false,
+        _ => dims.variant == dims.cell.standard(),
     }
 }
 
@@ -39,11 +70,19 @@ struct StageWeights<'a, T> {
 }
 
 impl<'a, T: Real> StageWeights<'a, T> {
-    fn new(weights: &'a Weights<T>, kind: StageKind, gates: &Range<usize>) -> Result<Self> {
+    fn new(weights: &'a Weights<T>, part: &Part) -> Result<Self> {
+        if let (StageKind::Projection, Some(projection)) = (part.kind, weights.projection()) {
+            return Ok(StageWeights {
+                w: MatRef::dense(&[], 0, weights.input())?,
+                r: MatRef::dense(projection, part.units, part.k)?,
+                input_bias: Vec::new(),
+                own_bias: vec![T::ZERO; part.units],
+            });
+        }
         let hidden = weights.hidden();
-        let rows = gates.start * hidden..gates.end * hidden;
+        let rows = part.gates.start * hidden..part.gates.end * hidden;
         let bias = |b: Option<&[T]>, i: usize| b.map_or(T::ZERO, |b| b[i]);
-        let chained = gates.start * hidden + kind.shape().chained() * hidden;
+        let chained = rows.start + part.kind.shape().chained() * hidden;
         let input_bias = rows.clone().map(|i| match bias(weights.b_w(), i) {
             b if i < chained => T::from_f64(b.to_f64() + bias(weights.b_r(), i).to_f64()),
             b => b,
@@ -54,7 +93,7 @@ impl<'a, T: Real> StageWeights<'a, T> {
         };
         Ok(StageWeights {
             w: matrix(weights.w(), weights.input())?,
-            r: matrix(weights.r(), hidden)?,
+            r: matrix(weights.r(), part.k)?,
             input_bias: input_bias.collect(),
             own_bias: own_bias.collect(),
         })
@@ -65,55 +104,72 @@ impl<'a, T: Real> StageWeights<'a, T> {
 #[derive(Clone, Debug)]
 pub(crate) struct Stage<T> {
     isa: Isa,
-    kind: StageKind,
-    hidden: usize,
+    part: Part,
     engine: Engine<T>,
+    options: Option<StageOptions<T>>,
+}
+
+/// What a stage needs whose cell departs from the standard equations.
+#[derive(Clone, Debug)]
+struct StageOptions<T> {
+    variant: Variant,
+    /// `[3*H]`, or empty.
+    peepholes: Buf<T>,
+    /// Biases of the recurrent product's own, for a foreign product to start from.
+    own_bias: Buf<T>,
 }
 
 #[derive(Clone, Debug)]
 enum Engine<T> {
     /// Panels for the kernels that take the cell as their epilogue.
     Packed { input: Panel<T>, recurrent: Panel<T> },
-    /// `w: [G*H, I]`, `r: [G*H, H]` for another product, `bias: [G*H]` of the input, and the own biases as heads.
+    /// `w: [G*H, I]`, `r: [G*H, K]` for another product, `bias: [G*H]` of the input, and the own biases as heads.
     Foreign { gemm: Arc<dyn Gemm<T>>, w: Buf<T>, r: Buf<T>, bias: Buf<T>, heads: Panel<T> },
 }
 
 impl<T: Real> Stage<T> {
     /// The stages of a layer, packed for `isa`, or laid out for `gemm` if there is one.
     pub(crate) fn all(isa: Isa, gemm: Option<Arc<dyn Gemm<T>>>, weights: &Weights<T>) -> Result<Vec<Self>> {
-        let (input, hidden) = (weights.input(), weights.hidden());
-        let build = |(kind, _): &(StageKind, Range<usize>)| {
-            let (kind, shape) = (*kind, kind.shape());
+        let dims = weights.dims();
+        let build = |part: Part| {
+            let (shape, units, k) = (part.kind.shape(), part.units, part.k);
             let heads = shape.own_biases();
-            let panel = |heads, gates, k| Panel::new(isa, PanelShape { heads, gates, k, units: hidden });
+            let panel = |heads, gates, k| Panel::new(isa, PanelShape { heads, gates, k, units });
             let engine = match &gemm {
                 None => Engine::Packed {
-                    input: panel(shape.input, shape.input, input)?,
-                    recurrent: panel(heads, shape.recurrent, hidden)?,
+                    input: panel(shape.input, shape.input, dims.input)?,
+                    recurrent: panel(heads, shape.recurrent, k)?,
                 },
                 Some(gemm) => Engine::Foreign {
                     gemm: gemm.clone(),
-                    w: Buf::scratch(shape.input * hidden * input)?,
-                    r: Buf::scratch(shape.recurrent * hidden * hidden)?,
-                    bias: Buf::scratch(shape.input * hidden)?,
+                    w: Buf::scratch(shape.input * units * dims.input)?,
+                    r: Buf::scratch(shape.recurrent * units * k)?,
+                    bias: Buf::scratch(shape.input * units)?,
                     heads: panel(heads, 0, 0)?,
                 },
             };
-            Ok(Stage { isa, kind, hidden, engine })
+            let options = || {
+                let peepholes = if part.kind == StageKind::Lstm && dims.variant.peepholes { 3 * units } else { 0 };
+                let own_bias = Buf::scratch(heads * units)?;
+                Ok::<_, Error>(StageOptions { variant: dims.variant, peepholes: Buf::scratch(peepholes)?, own_bias })
+            };
+            let fused = is_fused(dims) || part.kind == StageKind::Projection;
+            let options = (!fused).then(options).transpose()?;
+            Ok(Stage { isa, part, engine, options })
         };
-        let mut stages = of(weights.cell()).iter().map(build).collect::<Result<Vec<_>>>()?;
+        let mut stages = parts(dims).into_iter().map(build).collect::<Result<Vec<_>>>()?;
         Self::pack(&mut stages, weights)?;
         Ok(stages)
     }
 
     /// Fills the stages of a layer with its weights, in place.
     pub(crate) fn pack(stages: &mut [Self], weights: &Weights<T>) -> Result<()> {
-        for (stage, (kind, gates)) in stages.iter_mut().zip(of(weights.cell())) {
-            let from = StageWeights::new(weights, *kind, gates)?;
-            let own: Vec<&[T]> = from.own_bias.chunks_exact(stage.hidden).collect();
+        for stage in stages {
+            let from = StageWeights::new(weights, &stage.part)?;
+            let own: Vec<&[T]> = from.own_bias.chunks_exact(stage.part.units).collect();
             match &mut stage.engine {
                 Engine::Packed { input, recurrent } => {
-                    input.pack(&from.input_bias.chunks_exact(stage.hidden).collect::<Vec<_>>(), from.w)?;
+                    input.pack(&from.input_bias.chunks_exact(stage.part.units).collect::<Vec<_>>(), from.w)?;
                     recurrent.pack(&own, from.r)?;
                 }
                 Engine::Foreign { w, r, bias, heads, .. } => {
@@ -123,17 +179,23 @@ impl<T: Real> Stage<T> {
                     heads.pack(&own, MatRef::dense(&[], 0, 0)?)?;
                 }
             }
+            if let Some(options) = &mut stage.options {
+                options.own_bias.copy_from_slice(&from.own_bias);
+                if !options.peepholes.is_empty() {
+                    options.peepholes.copy_from_slice(weights.peepholes().unwrap_or_default());
+                }
+            }
         }
         Ok(())
     }
 
     /// Columns of the stage's input product, and of the recurrent product where it is stored.
     pub(crate) fn product_cols(&self) -> (usize, usize) {
-        match &self.engine {
-            Engine::Packed { input, .. } => (input.product_cols(), 0),
-            Engine::Foreign { .. } => {
-                (self.kind.shape().input * self.hidden, self.kind.shape().recurrent * self.hidden)
-            }
+        let (shape, units) = (self.part.kind.shape(), self.part.units);
+        match (&self.engine, &self.options) {
+            (Engine::Packed { input, .. }, None) => (input.product_cols(), 0),
+            (Engine::Packed { input, .. }, Some(_)) => (input.product_cols(), shape.recurrent * units),
+            (Engine::Foreign { .. }, _) => (shape.input * units, shape.recurrent * units),
         }
     }
 
@@ -155,6 +217,9 @@ impl<T: Real> Stage<T> {
         mut product: MatMut<'_, T>,
         select: Option<&[u32]>,
     ) -> Result<()> {
+        if self.part.kind.shape().input == 0 {
+            return Ok(());
+        }
         match &self.engine {
             Engine::Packed { input, .. } => {
                 let order = GateOrder::Panel;
@@ -179,7 +244,7 @@ impl<T: Real> Stage<T> {
         }
     }
 
-    /// The recurrent product of `operand: [N, H]` and the cell behind it. `input` are the step's rows of the input
+    /// The recurrent product of `operand: [N, K]` and the cell behind it. `input` are the step's rows of the input
     /// product, `recurrent: [N, product_cols().1]` is scratch for a product that cannot be fused.
     pub(crate) fn step(
         &self,
@@ -187,8 +252,11 @@ impl<T: Real> Stage<T> {
         recurrent: MatMut<'_, T>,
         planes: StepPlanes<'_, '_, T>,
     ) -> Result<()> {
+        if let Some(options) = &self.options {
+            return self.general(options, operand, recurrent, planes);
+        }
         let StepPlanes { input, prev, next, y, row, select } = planes;
-        let (isa, stage) = (self.isa, self.kind);
+        let (isa, stage) = (self.isa, self.part.kind);
         match &self.engine {
             Engine::Packed { recurrent: panel, .. } => {
                 let state = StepState { input, order: GateOrder::Panel, prev, next, y, row, select };
@@ -196,13 +264,49 @@ impl<T: Real> Stage<T> {
             }
             Engine::Foreign { gemm, r, heads, .. } => {
                 let mut product = recurrent;
-                let r = MatRef::dense(r, product.cols(), self.hidden)?.transposed();
+                let r = MatRef::dense(r, product.cols(), self.part.k)?.transposed();
                 gemm.gemm(operand, r, T::ZERO, product.reborrow())?;
                 let order = GateOrder::Major;
                 let state = StepState { input, order, prev, next, y, row, select };
                 Ok(Pointwise { isa, stage, product: product.as_ref(), order, finished: false, heads, state }.run()?)
             }
         }
+    }
+
+    /// The same for a cell with options.
+    fn general(
+        &self,
+        options: &StageOptions<T>,
+        operand: MatRef<'_, T>,
+        mut product: MatMut<'_, T>,
+        planes: StepPlanes<'_, '_, T>,
+    ) -> Result<()> {
+        let StepPlanes { input, prev, next, y, row, select } = planes;
+        let (isa, stage) = (self.isa, self.part.kind);
+        let gates = stage.shape().chained();
+        let order = match &self.engine {
+            Engine::Packed { recurrent: panel, .. } => {
+                let (a, c, start) =
+                    (SeqRef::from_matrix(operand)?, product.reborrow(), Start::Continue { input, gates });
+                PackedGemm { isa, a, panel, c, order: GateOrder::Major, start, select }.run()?;
+                GateOrder::Panel
+            }
+            Engine::Foreign { gemm, r, .. } => {
+                let chained = gates * self.part.units;
+                for n in 0..product.rows() {
+                    if let (Some(to), Some(from)) = (product.row_mut(n), input.row(n)) {
+                        to[..chained].copy_from_slice(&from[..chained]);
+                        to[chained..].copy_from_slice(&options.own_bias);
+                    }
+                }
+                let r = MatRef::dense(r, product.cols(), self.part.k)?.transposed();
+                gemm.gemm(operand, r, T::ONE, product.reborrow())?;
+                GateOrder::Major
+            }
+        };
+        let peepholes = (!options.peepholes.is_empty()).then_some(&options.peepholes[..]);
+        let state = StepState { input, order, prev, next, y, row, select };
+        Ok(General { isa, stage, variant: options.variant, product, peepholes, state }.run()?)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Weights in the canonical layout, and the layouts of frameworks that lead to it.
 
 pub mod keras;
+mod options;
 mod order;
 pub mod pytorch;
 
 use crate::cell::Cell;
+use crate::dims::Dims;
 use crate::error::{Error, Result};
 use gatefold_kernels::real::Real;
 use std::fmt;
@@ -14,13 +16,13 @@ use std::fmt;
 /// I is the number of input features, H of hidden units, G of [gates](Cell::gates).
 #[derive(Clone, PartialEq)]
 pub struct Weights<T> {
-    cell: Cell,
-    input: usize,
-    hidden: usize,
+    dims: Dims,
     w: Vec<T>,
     r: Vec<T>,
     b_w: Option<Vec<T>>,
     b_r: Option<Vec<T>>,
+    peepholes: Option<Vec<T>>,
+    projection: Option<Vec<T>>,
 }
 
 /// What the update gate z of a GRU does, by which sources differ.
@@ -61,7 +63,20 @@ impl<T: Real> Weights<T> {
         b_w: Option<Vec<T>>,
         b_r: Option<Vec<T>>,
     ) -> Result<Self> {
-        let sizes = Sizes::new::<T>(cell, ("input", input), ("hidden", hidden))?;
+        Self::sized(cell, input, hidden, ("hidden", hidden), w, r, [b_w, b_r])
+    }
+
+    /// The same with an output of other channels than H; the caller adds the projection that makes them.
+    fn sized(
+        cell: Cell,
+        input: usize,
+        hidden: usize,
+        output: (&'static str, usize),
+        w: Vec<T>,
+        r: Vec<T>,
+        [b_w, b_r]: [Option<Vec<T>>; 2],
+    ) -> Result<Self> {
+        let sizes = Sizes::new::<T>(cell, ("input", input), ("hidden", hidden), output)?;
         expect("w", sizes.w, &w)?;
         expect("r", sizes.r, &r)?;
         for (name, bias) in [("b_w", &b_w), ("b_r", &b_r)] {
@@ -69,7 +84,13 @@ impl<T: Real> Weights<T> {
                 expect(name, sizes.b, bias)?;
             }
         }
-        Ok(Weights { cell, input, hidden, w, r, b_w, b_r })
+        Ok(Self::of(cell, input, hidden, w, r, [b_w, b_r]))
+    }
+
+    /// Of arrays whose lengths were checked.
+    fn of(cell: Cell, input: usize, hidden: usize, w: Vec<T>, r: Vec<T>, [b_w, b_r]: [Option<Vec<T>>; 2]) -> Self {
+        let dims = Dims { cell, variant: cell.standard(), input, hidden, projection: None };
+        Weights { dims, w, r, b_w, b_r, peepholes: None, projection: None }
     }
 
     /// Says by which convention these weights of a GRU were trained, and converts them to the canonical
@@ -88,13 +109,13 @@ impl<T: Real> Weights<T> {
     /// # Errors
     /// [`Error::Unsupported`] for a cell that is not a GRU.
     pub fn update_gate(mut self, convention: UpdateGate) -> Result<Self> {
-        let Cell::Gru { .. } = self.cell else {
+        let Cell::Gru { .. } = self.dims.cell else {
             return Err(Error::Unsupported { what: "update_gate", why: "only a GRU has an update gate" });
         };
         if convention == UpdateGate::TakesNew {
             let arrays = [Some(&mut self.w), Some(&mut self.r), self.b_w.as_mut(), self.b_r.as_mut()];
             for array in arrays.into_iter().flatten() {
-                let block = array.len() / self.cell.gates();
+                let block = array.len() / self.dims.cell.gates();
                 for value in &mut array[order::GRU_UPDATE * block..][..block] {
                     *value = T::from_f64(-value.to_f64());
                 }
@@ -107,17 +128,22 @@ impl<T: Real> Weights<T> {
 impl<T> Weights<T> {
     /// The equations that these weights are for.
     pub fn cell(&self) -> Cell {
-        self.cell
+        self.dims.cell
+    }
+
+    /// The equations and the sizes.
+    pub fn dims(&self) -> Dims {
+        self.dims
     }
 
     /// I, the number of input features.
     pub fn input(&self) -> usize {
-        self.input
+        self.dims.input
     }
 
     /// H, the number of hidden units.
     pub fn hidden(&self) -> usize {
-        self.hidden
+        self.dims.hidden
     }
 
     /// The input weights `[G*H, I]`.
@@ -125,7 +151,7 @@ impl<T> Weights<T> {
         &self.w
     }
 
-    /// The recurrent weights `[G*H, H]`.
+    /// The recurrent weights `[G*H, H]`, or `[G*H, P]` with a projection.
     pub fn r(&self) -> &[T] {
         &self.r
     }
@@ -139,15 +165,25 @@ impl<T> Weights<T> {
     pub fn b_r(&self) -> Option<&[T]> {
         self.b_r.as_deref()
     }
+
+    /// The peepholes of an LSTM `[3*H]`, in the order i, f, o.
+    pub fn peepholes(&self) -> Option<&[T]> {
+        self.peepholes.as_deref()
+    }
+
+    /// The projection of an LSTM's output `[P, H]`.
+    pub fn projection(&self) -> Option<&[T]> {
+        self.projection.as_deref()
+    }
 }
 
 /// The sizes, not the values, of which there may be millions.
 impl<T> fmt::Debug for Weights<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Weights")
-            .field("cell", &self.cell)
-            .field("input", &self.input)
-            .field("hidden", &self.hidden)
+            .field("cell", &self.dims.cell)
+            .field("input", &self.dims.input)
+            .field("hidden", &self.dims.hidden)
             .field("b_w", &self.b_w.is_some())
             .field("b_r", &self.b_r.is_some())
             .finish_non_exhaustive()
@@ -158,17 +194,22 @@ impl<T> fmt::Debug for Weights<T> {
 struct Sizes {
     /// G*H*I.
     w: usize,
-    /// G*H*H.
+    /// G*H*H, or G*H*P.
     r: usize,
     /// G*H.
     b: usize,
 }
 
 impl Sizes {
-    /// For an input and a hidden size with the names that errors are to give them. Twice the values of
+    /// For an input, a hidden and an output size with the names that errors are to give them. Twice the values of
     /// an array can be counted and their bytes addressed.
-    fn new<T>(cell: Cell, input: (&'static str, usize), hidden: (&'static str, usize)) -> Result<Sizes> {
-        for (argument, size) in [input, hidden] {
+    fn new<T>(
+        cell: Cell,
+        input: (&'static str, usize),
+        hidden: (&'static str, usize),
+        output: (&'static str, usize),
+    ) -> Result<Sizes> {
+        for (argument, size) in [input, hidden, output] {
             if size == 0 {
                 return Err(Error::Zero { argument });
             }
@@ -178,7 +219,7 @@ impl Sizes {
             a.checked_mul(b).filter(|&n| n <= most).ok_or(Error::TooLarge { argument })
         };
         let b = times(cell.gates(), hidden)?;
-        Ok(Sizes { w: times(b, input)?, r: times(b, hidden)?, b })
+        Ok(Sizes { w: times(b, input)?, r: times(b, output)?, b })
     }
 }
 

@@ -69,3 +69,28 @@ pub enum Activation {
         beta: f64,
     },
 }
+
+impl Activation {
+    /// The first parameter, if it has one.
+    pub fn alpha(self) -> Option<f64> {
+        match self {
+            Activation::LeakyRelu { alpha }
+            | Activation::ThresholdedRelu { alpha }
+            | Activation::Elu { alpha }
+            | Activation::HardSigmoid { alpha, .. }
+            | Activation::Affine { alpha, .. }
+            | Activation::ScaledTanh { alpha, .. } => Some(alpha),
+            _ => None,
+        }
+    }
+
+    /// The second parameter, if it has one.
+    pub fn beta(self) -> Option<f64> {
+        match self {
+            Activation::HardSigmoid { beta, .. }
+            | Activation::Affine { beta, .. }
+            | Activation::ScaledTanh { beta, .. } => Some(beta),
+            _ => None,
+        }
+    }
+}

@@ -9,7 +9,8 @@ mod lstm;
 mod simple;
 
 pub use gru::{GruAfter, GruCandidate, GruGates};
-pub use lstm::Lstm;
+pub(crate) use gru::update;
+pub use lstm::{Lstm, Projection};
 pub use simple::{Relu, Simple, Tanh};
 
 use crate::block::Block;
@@ -66,7 +67,7 @@ pub struct Own<U, V> {
 
 /// Magnitudes below [`Real::FLUSH`] become +0.
 #[inline(always)]
-fn flush<T: Real, S: Simd<T>>(s: S, state: S::V) -> S::V {
+pub(crate) fn flush<T: Real, S: Simd<T>>(s: S, state: S::V) -> S::V {
     s.select_lt(s.abs(state), s.splat(T::FLUSH), s.splat(T::ZERO), state)
 }
 
@@ -153,6 +154,8 @@ stages! {
     SimpleRelu = Simple<Relu> { Simple(Relu) }
     /// LSTM.
     Lstm = Lstm { Lstm }
+    /// Second stage of an LSTM with projection: P units from the H that the first one output.
+    Projection = Projection { Projection }
     /// GRU whose reset gate is applied after the recurrent product.
     GruAfter = GruAfter { GruAfter }
     /// GRU whose reset gate is applied before the recurrent product, first stage: both gates.

@@ -90,3 +90,16 @@ fn sweep<T: Real, S: Simd<T>>(s: S, function: Function, x: &[T], y: &mut [T]) {
     // SAFETY: both remainders hold fewer than LANES values, and of each no more than it holds is accessed.
     unsafe { s.store_n(y.as_mut_ptr(), function.of(s, s.load_n(x.as_ptr(), x.len())), y.len()) }
 }
+
+/// PENDING
+pub(crate) fn activate<T: Real, S: Simd<T>>(s: S, activation: crate::activation::Activation, values: &mut [T]) {
+    use crate::activation::Activation as A;
+    for part in values.chunks_mut(S::LANES) {
+        // SAFETY: as many as there are.
+        unsafe {
+            let x = s.load_n(part.as_ptr(), part.len());
+            let y = match activation { A::Sigmoid => sigmoid(s, x), A::Tanh => tanh(s, x), _ => x };
+            s.store_n(part.as_mut_ptr(), y, part.len());
+        }
+    }
+}

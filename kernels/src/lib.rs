@@ -11,6 +11,7 @@ pub mod cell;
 pub mod elementwise;
 mod epilogue;
 pub mod gemm;
+pub mod general;
 pub mod isa;
 pub mod mat;
 pub mod math;

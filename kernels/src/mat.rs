@@ -148,6 +148,20 @@ impl<'a, T> MatRef<'a, T> {
         // SAFETY: the view was checked against its slice when it was made, and the index against the view.
         inside.then(|| unsafe { &*self.ptr.add(row * self.strides[0] + col * self.strides[1]) })
     }
+
+    /// Row `row`, if there is one and its values stand side by side.
+    #[inline]
+    pub fn row(&self, row: usize) -> Option<&'a [T]> {
+        if row >= self.rows || (self.cols > 1 && self.strides[1] != 1) {
+            return None;
+        }
+        if self.cols == 0 {
+            // The strides of a view without values were compared with nothing.
+            return Some(&[]);
+        }
+        // SAFETY: a row of the view, side by side, is inside the slice that the view was checked against.
+        Some(unsafe { std::slice::from_raw_parts(self.ptr.add(row * self.strides[0]), self.cols) })
+    }
 }
 
 /// A matrix that is written, `[rows, cols]`; the values of a row stand side by side, and rows do not meet.
@@ -250,5 +264,15 @@ impl<'a, T> MatMut<'a, T> {
         ShapeError::at_least("rows", rows, self.rows)?;
         let rest = self.ptr.wrapping_add(rows.wrapping_mul(self.row_stride));
         Ok((MatMut { rows, ..self }, MatMut { ptr: rest, rows: self.rows - rows, ..self }))
+    }
+
+    /// The first `cols` columns, and the rest.
+    ///
+    /// # Errors
+    /// `argument: "columns"` if there are fewer.
+    pub fn split_cols(self, cols: usize) -> Result<(Self, Self), ShapeError> {
+        ShapeError::at_least("columns", cols, self.cols)?;
+        let rest = self.ptr.wrapping_add(cols);
+        Ok((MatMut { cols, ..self }, MatMut { ptr: rest, cols: self.cols - cols, ..self }))
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::elementwise::{self, Elementwise};
 use crate::gemm::{self, Gemm};
+use crate::general::{self, General};
 use crate::isa::Dispatch;
 use crate::math::Elementary;
 use crate::pointwise::{self, Pointwise};
@@ -17,6 +18,9 @@ pub trait Kernels: Sized {
     /// [`Gemm::run`].
     #[doc(hidden)]
     fn gemm(args: Gemm<'_, Self>) -> Result<(), ShapeError>;
+    /// [`General::run`].
+    #[doc(hidden)]
+    fn general(args: General<'_, '_, Self>) -> Result<(), ShapeError>;
     /// [`Step::run`].
     #[doc(hidden)]
     fn step(args: Step<'_, '_, Self>) -> Result<(), ShapeError>;
@@ -34,6 +38,9 @@ macro_rules! kernels {
             }
             fn gemm(args: Gemm<'_, Self>) -> Result<(), ShapeError> {
                 gemm::gemm(args)
+            }
+            fn general(args: General<'_, '_, Self>) -> Result<(), ShapeError> {
+                general::general(args)
             }
             fn step(args: Step<'_, '_, Self>) -> Result<(), ShapeError> {
                 step::step(args)

@@ -266,6 +266,17 @@ impl<'a, T> SeqMut<'a, T> {
         let part = |ptr, batch| SeqMut { ptr, shape: SeqShape { batch, ..self.shape }, life: PhantomData };
         Ok((part(self.ptr, batch), part(rest, self.shape.batch - batch)))
     }
+
+    /// The first `channels` channels of every row, and the rest of them.
+    ///
+    /// # Errors
+    /// `argument: "channels"` if there are fewer.
+    pub fn split_channels(self, channels: usize) -> Result<(Self, Self), ShapeError> {
+        ShapeError::at_least("channels", channels, self.shape.channels)?;
+        let rest = self.ptr.wrapping_add(channels);
+        let part = |ptr, channels| SeqMut { ptr, shape: SeqShape { channels, ..self.shape }, life: PhantomData };
+        Ok((part(self.ptr, channels), part(rest, self.shape.channels - channels)))
+    }
 }
 
 #[cfg(test)]

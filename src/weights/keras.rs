@@ -72,7 +72,7 @@ pub fn gru<T: Real>(input: usize, units: usize, reset: Reset, arrays: Arrays<'_,
 }
 
 fn canonical<T: Real>(cell: Cell, input: usize, units: usize, arrays: Arrays<'_, T>) -> Result<Weights<T>> {
-    let sizes = Sizes::new::<T>(cell, ("input", input), ("units", units))?;
+    let sizes = Sizes::new::<T>(cell, ("input", input), ("units", units), ("units", units))?;
     let rows = if cell == (Cell::Gru { reset: Reset::After }) { 2 } else { 1 };
     expect("kernel", sizes.w, arrays.kernel)?;
     expect("recurrent_kernel", sizes.r, arrays.recurrent_kernel)?;
@@ -82,15 +82,9 @@ fn canonical<T: Real>(cell: Cell, input: usize, units: usize, arrays: Arrays<'_,
     let order = order::keras(cell);
     let mut biases =
         arrays.bias.into_iter().flat_map(|bias| bias.chunks_exact(sizes.b)).map(|b| order::blocks(b, order));
-    Ok(Weights {
-        cell,
-        input,
-        hidden: units,
-        w: order::transposed_blocks(arrays.kernel, sizes.b, order),
-        r: order::transposed_blocks(arrays.recurrent_kernel, sizes.b, order),
-        b_w: biases.next(),
-        b_r: biases.next(),
-    })
+    let w = order::transposed_blocks(arrays.kernel, sizes.b, order);
+    let r = order::transposed_blocks(arrays.recurrent_kernel, sizes.b, order);
+    Ok(Weights::of(cell, input, units, w, r, [biases.next(), biases.next()]))
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ pub fn gru<T: Real>(input_size: usize, hidden_size: usize, arrays: Arrays<'_, T>
 }
 
 fn canonical<T: Real>(cell: Cell, input: usize, hidden: usize, arrays: Arrays<'_, T>) -> Result<Weights<T>> {
-    let sizes = Sizes::new::<T>(cell, ("input_size", input), ("hidden_size", hidden))?;
+    let sizes = Sizes::new::<T>(cell, ("input_size", input), ("hidden_size", hidden), ("hidden_size", hidden))?;
     expect("weight_ih", sizes.w, arrays.weight_ih)?;
     expect("weight_hh", sizes.r, arrays.weight_hh)?;
     for (name, bias) in [("bias_ih", arrays.bias_ih), ("bias_hh", arrays.bias_hh)] {
@@ -77,15 +77,8 @@ fn canonical<T: Real>(cell: Cell, input: usize, hidden: usize, arrays: Arrays<'_
             expect(name, sizes.b, bias)?;
         }
     }
-    Ok(Weights {
-        cell,
-        input,
-        hidden,
-        w: arrays.weight_ih.to_vec(),
-        r: arrays.weight_hh.to_vec(),
-        b_w: arrays.bias_ih.map(<[T]>::to_vec),
-        b_r: arrays.bias_hh.map(<[T]>::to_vec),
-    })
+    let biases = [arrays.bias_ih, arrays.bias_hh].map(|bias| bias.map(<[T]>::to_vec));
+    Ok(Weights::of(cell, input, hidden, arrays.weight_ih.to_vec(), arrays.weight_hh.to_vec(), biases))
 }
 
 #[cfg(test)]

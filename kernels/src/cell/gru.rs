@@ -11,7 +11,7 @@ use crate::real::Real;
 
 /// z h + (1 - z) n: exactly h where z is 1, exactly n where it is 0.
 #[inline(always)]
-fn update<T: Real, S: Simd<T>>(s: S, z: S::V, h: S::V, n: S::V) -> S::V {
+pub(crate) fn update<T: Real, S: Simd<T>>(s: S, z: S::V, h: S::V, n: S::V) -> S::V {
     let take = s.mul(s.sub(s.splat(T::ONE), z), n);
     flush(s, s.fma(z, h, take))
 }

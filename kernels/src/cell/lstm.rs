@@ -1,6 +1,8 @@
 //! LSTM, gates in the order i, f, g, o:
 //! i = σ(a_i), f = σ(a_f), g = tanh(a_g), o = σ(a_o); c' = f c + i g; h' = o tanh(c').
 //! Keras', PyTorch's and ONNX' `LSTM` with standard activations.
+//! With projection (Sak, Senior and Beaufays, arXiv:1402.1128; PyTorch's `proj_size`): h' = W_hr (o tanh(c')), as many
+//! units as W_hr has rows, a second stage.
 
 use super::{Own, Stage, Sums, flush};
 use crate::isa::Simd;
@@ -32,5 +34,30 @@ impl Stage for Lstm {
         let c = flush(s, s.fma(sigmoid(s, f), c, write));
         let h = flush(s, s.mul(sigmoid(s, o), tanh(s, c)));
         [h, c]
+    }
+}
+
+/// The projection of an LSTM's output: h' = W_hr m, where m = o tanh(c') comes from the first stage. Nothing of the input
+/// takes part; its one chain starts from a bias that is zero.
+#[derive(Clone, Copy, Debug)]
+pub struct Projection;
+
+impl Stage for Projection {
+    type Input<V: Copy> = [V; 0];
+    type Recurrent<V: Copy> = [V; 1];
+    type Late<V: Copy> = [V; 0];
+    type Unit<V: Copy> = [V; 0];
+    type Prev<V: Copy> = [V; 0];
+    type Next<V: Copy> = [V; 1];
+
+    #[inline(always)]
+    fn finish<T: Real, S: Simd<T>>(
+        self,
+        s: S,
+        sums: Sums<[S::V; 1], [S::V; 0]>,
+        _: Own<[S::V; 0], S::V>,
+        _: [S::V; 0],
+    ) -> [S::V; 1] {
+        [flush(s, sums.recurrent[0])]
     }
 }

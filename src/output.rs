@@ -1,0 +1,92 @@
+//! Where the outputs of a sequence go.
+
+use crate::error::{Error, Result};
+use crate::seq::{MatMut, SeqMut};
+
+/// Where the outputs of a sequence go. What is to be written must have these sizes; strides are free. H is P where there is
+/// a projection.
+#[derive(Debug)]
+pub enum Output<'a, T> {
+    /// Every output, `[T, N, H]` at any strides. Keras: `return_sequences=True`.
+    Sequence(SeqMut<'a, T>),
+    /// The last output, `[N, H]`; the others are not written anywhere. It is the final hidden state; where T is 0, the
+    /// initial one; under a mask zeros for a row without any step. Keras: `return_sequences=False`.
+    Last(MatMut<'a, T>),
+    /// Every output of a packed sequence, `[sum of the batch sizes, H]`.
+    Packed(MatMut<'a, T>),
+    /// Nowhere: only the state is wanted.
+    StateOnly,
+}
+
+impl<T> Output<'_, T> {
+    /// Checks the sizes of what is to be written, for a packed sequence of so many rows or for one that is not.
+    pub(crate) fn check(&self, time: usize, batch: usize, packed: Option<usize>, channels: usize) -> Result<()> {
+        let sizes: &[(&'static str, usize, usize)] = match (self, packed) {
+            (Output::Sequence(y), None) => &[
+                ("y timesteps", time, y.shape().time),
+                ("y rows", batch, y.shape().batch),
+                ("y channels", channels, y.shape().channels),
+            ],
+            (Output::Packed(y), Some(rows)) => &[("y rows", rows, y.rows()), ("y channels", channels, y.cols())],
+            (Output::Last(y), _) => &[("y rows", batch, y.rows()), ("y channels", channels, y.cols())],
+            (Output::StateOnly, _) => &[],
+            (Output::Sequence(_), Some(_)) | (Output::Packed(_), None) => {
+                let why = "a packed sequence has packed outputs, another has others";
+                return Err(Error::Unsupported { what: "this form of y", why });
+            }
+        };
+        for &(argument, expected, found) in sizes {
+            if expected != found {
+                return Err(Error::Shape { argument, expected, found });
+            }
+        }
+        Ok(())
+    }
+
+    /// The first `rows` batch rows, and the rest.
+    pub(crate) fn split(self, rows: usize) -> Result<(Self, Self)> {
+        Ok(match self {
+            Output::Sequence(y) => {
+                let (a, b) = y.split_batch(rows)?;
+                (Output::Sequence(a), Output::Sequence(b))
+            }
+            Output::Last(y) => {
+                let (a, b) = y.split_rows(rows)?;
+                (Output::Last(a), Output::Last(b))
+            }
+            Output::Packed(_) => {
+                return Err(Error::Unsupported { what: "packed outputs", why: "their rows are not cut into parts" });
+            }
+            Output::StateOnly => (Output::StateOnly, Output::StateOnly),
+        })
+    }
+
+    /// The first `channels` channels, and the rest.
+    pub(crate) fn split_channels(self, channels: usize) -> Result<(Self, Self)> {
+        Ok(match self {
+            Output::Sequence(y) => {
+                let (a, b) = y.split_channels(channels)?;
+                (Output::Sequence(a), Output::Sequence(b))
+            }
+            Output::Last(y) => {
+                let (a, b) = y.split_cols(channels)?;
+                (Output::Last(a), Output::Last(b))
+            }
+            Output::Packed(y) => {
+                let (a, b) = y.split_cols(channels)?;
+                (Output::Packed(a), Output::Packed(b))
+            }
+            Output::StateOnly => (Output::StateOnly, Output::StateOnly),
+        })
+    }
+
+    /// The same for a shorter time.
+    pub(crate) fn reborrow(&mut self) -> Output<'_, T> {
+        match self {
+            Output::Sequence(y) => Output::Sequence(y.reborrow()),
+            Output::Last(y) => Output::Last(y.reborrow()),
+            Output::Packed(y) => Output::Packed(y.reborrow()),
+            Output::StateOnly => Output::StateOnly,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Scratch memory of layers.
+
+use crate::dims::Dims;
+use crate::error::{Error, Result};
+use crate::roster::Roster;
+use crate::schedule::Plan;
+use crate::seq::product;
+use crate::stages::Stage;
+use gatefold_kernels::buf::{Buf, padded};
+use gatefold_kernels::real::Real;
+use std::fmt;
+
+/// Scratch memory of a layer: the input product of a block of steps, and what passes between stages. It grows to what
+/// the largest call needs and is used again; a call that it is large enough for allocates nothing. It carries no values
+/// from call to call, so one serves any number of layers and states of an element type.
+#[derive(Clone)]
+pub struct Workspace<T> {
+    parts: Vec<Scratch<T>>,
+}
+
+impl<T> fmt::Debug for Workspace<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workspace").field("parts", &self.parts.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a workspace has to be large enough for.
+#[derive(Clone, Copy)]
+pub(crate) struct Extent {
+    pub(crate) plan: Plan,
+    pub(crate) time: usize,
+    pub(crate) batch: usize,
+    pub(crate) packed: bool,
+}
+
+impl<T: Real> Workspace<T> {
+    /// An empty one, which the first call makes large enough; [`Layer::workspace`](crate::Layer::workspace) makes one that
+    /// is already.
+    pub fn new() -> Self {
+        Workspace { parts: Vec::new() }
+    }
+
+    pub(crate) fn reserve(&mut self, stages: &[Stage<T>], dims: Dims, extent: Extent) -> Result<()> {
+        let Extent { plan, time, batch, packed } = extent;
+        let rows = batch.div_ceil(plan.parts);
+        if self.parts.len() < plan.parts {
+            self.parts.resize_with(plan.parts, Scratch::default);
+        }
+        for part in &mut self.parts[..plan.parts] {
+            part.reserve(stages, dims, plan.block, rows)?;
+            part.roster.reserve(time, rows, packed);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn parts(&mut self, plan: Plan) -> &mut [Scratch<T>] {
+        &mut self.parts[..plan.parts]
+    }
+}
+
+impl<T: Real> Default for Workspace<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What one thread needs.
+#[derive(Clone)]
+pub(crate) struct Scratch<T> {
+    /// The input product of a block of steps, for each stage.
+    pub(crate) products: Vec<Buf<T>>,
+    /// A recurrent product, where it is stored.
+    pub(crate) recurrent: Buf<T>,
+    /// Planes that a first stage leaves for the second.
+    pub(crate) between: [Buf<T>; 2],
+    /// One value a row, of those that a step brings with it.
+    pub(crate) row: Buf<T>,
+    pub(crate) roster: Roster,
+}
+
+impl<T: Real> Default for Scratch<T> {
+    fn default() -> Self {
+        let [recurrent, first, second, row] = std::array::from_fn(|_| Buf::empty());
+        Scratch { products: Vec::new(), recurrent, between: [first, second], row, roster: Roster::default() }
+    }
+}
+
+impl<T: Real> Scratch<T> {
+    /// For blocks of `block` steps of `rows` rows.
+    fn reserve(&mut self, stages: &[Stage<T>], dims: Dims, block: usize, rows: usize) -> Result<()> {
+        let len = |sizes: &[usize]| product(sizes).ok_or(Error::TooLarge { argument: "batch" });
+        if self.products.len() < stages.len() {
+            self.products.resize_with(stages.len(), Buf::empty);
+        }
+        let mut recurrent = 0;
+        for (buf, stage) in self.products.iter_mut().zip(stages) {
+            let (cols, recurrent_cols) = stage.product_cols();
+            buf.reserve(len(&[block, rows, cols])?)?;
+            recurrent = recurrent.max(recurrent_cols);
+        }
+        self.recurrent.reserve(len(&[rows, recurrent])?)?;
+        if stages.len() > 1 {
+            let plane = len(&[rows, padded::<T>(dims.hidden)])?;
+            self.between.iter_mut().try_for_each(|between| between.reserve(plane))?;
+        }
+        if dims.variant.attention {
+            self.row.reserve(rows)?;
+        }
+        Ok(())
+    }
+}
