@@ -141,18 +141,12 @@ mod tests {
                 Error::TooSmall { argument: "workspace", minimum: 9, found: 4 },
                 "workspace: expected at least 9 values, found 4",
             ),
-            (
-                Error::TooGreat { argument: "lengths", maximum: 5, found: 7 },
-                "lengths: expected at most 5, found 7",
-            ),
+            (Error::TooGreat { argument: "lengths", maximum: 5, found: 7 }, "lengths: expected at most 5, found 7"),
             (
                 Error::Number { argument: "clip", expected: "a positive number", found: -1.0 },
                 "clip: expected a positive number, found -1",
             ),
-            (
-                Error::Snapshot { what: "version", expected: 1, found: 9 },
-                "snapshot: version: expected 1, found 9",
-            ),
+            (Error::Snapshot { what: "version", expected: 1, found: 9 }, "snapshot: version: expected 1, found 9"),
             (Error::Zero { argument: "hidden" }, "hidden: expected at least 1, found 0"),
             (Error::TooLarge { argument: "input" }, "input: too large, an array of this size cannot be addressed"),
             (

@@ -120,19 +120,12 @@ impl<'a, T: Copy> Input<'a, T> {
 
     /// Time is walked from the last step to the first.
     pub fn reverse(self, order: Order) -> Self {
-        self.towards(Direction::Reverse(order))
+        Input { direction: Direction::Reverse(order), ..self }
     }
 
-    pub(crate) fn towards(self, direction: Direction) -> Self {
-        Input { direction, ..self }
-    }
-
-    /// The same steps and rows of other channels.
-    pub(crate) fn with_source<'b>(&self, x: Source<'b, T>) -> Input<'b, T>
-    where
-        'a: 'b,
-    {
-        Input { x, rows: self.rows, attention: self.attention, direction: self.direction }
+    /// For a layer of a stack: in its direction, with attention if the layer asks for it.
+    pub(crate) fn for_layer(self, attended: bool, direction: Direction) -> Self {
+        Input { attention: self.attention.filter(|_| attended), direction, ..self }
     }
 
     /// T, N and I.
@@ -215,7 +208,9 @@ impl<'a, T: Copy> Input<'a, T> {
             (Some(_), false) => {
                 Err(Error::Unsupported { what: "attention", why: "the layer's weights were not made for it" })
             }
-            (None, true) => Err(Error::Unsupported { what: "no attention", why: "the layer's update gate asks for it" }),
+            (None, true) => {
+                Err(Error::Unsupported { what: "no attention", why: "the layer's update gate asks for it" })
+            }
         }
     }
 

@@ -7,9 +7,9 @@ pub use typed::{Gru, Lstm, SimpleRnn};
 use crate::dims::Dims;
 use crate::error::{Error, Result};
 use crate::gemm::{Backend, Element, Gemm};
-use crate::schedule::{self, Plan, Threads};
 use crate::input::{Input, Source};
 use crate::output::Output;
+use crate::schedule::{self, Plan, Threads};
 use crate::seq::{batch_major_mut, is_batch_major, product, time_major_mut};
 use crate::sequence::Job;
 use crate::stages::Stage;
@@ -169,9 +169,19 @@ impl<T: Element> Layer<T> {
     /// It does not fit in memory.
     pub fn workspace(&self, time: usize, batch: usize) -> Result<Workspace<T>> {
         let mut workspace = Workspace::new();
-        let extent = Extent { plan: self.plan(time, batch), time, batch, packed: false };
-        workspace.reserve(&self.stages, self.dims, extent)?;
+        self.reserve(&mut workspace, time, batch)?;
         Ok(workspace)
+    }
+
+    pub(crate) fn reserve(&self, workspace: &mut Workspace<T>, time: usize, batch: usize) -> Result<()> {
+        let extent = Extent { plan: self.plan(time, batch), time, batch, packed: false };
+        workspace.reserve(&self.stages, self.dims, extent)
+    }
+
+    /// Refuses a state that this layer cannot carry on from.
+    pub(crate) fn check_state(&self, batch: usize, state: &State<T>) -> Result<()> {
+        same("state rows", batch, state.batch())?;
+        state.check_dims(self.dims)
     }
 
     /// How a sequence of `time` steps, T, of `batch` rows, N, is cut, with the threads that there are now.
@@ -202,8 +212,7 @@ impl<T: Element> Layer<T> {
         let [time, batch, channels] = input.sizes();
         same("x channels", self.dims.input, channels)?;
         input.check(self.dims.variant.attention)?;
-        same("state rows", batch, state.batch())?;
-        state.check_dims(self.dims)?;
+        self.check_state(batch, state)?;
         y.check(time, batch, input.packed_rows(), self.dims.output())?;
         if batch == 0 {
             // Steps without rows have no memory behind them: there may be more than could ever be counted to.

@@ -61,8 +61,10 @@ mod roster;
 mod schedule;
 pub mod seq;
 mod sequence;
+mod stack;
 mod stages;
 mod state;
+mod stream;
 pub mod weights;
 mod workspace;
 
@@ -74,7 +76,9 @@ pub use input::{Direction, Input, Masked, Order};
 pub use layer::{Forward, Gru, Layer, Lstm, Options, SimpleRnn};
 pub use output::Output;
 pub use schedule::{Plan, Threads};
+pub use stack::{Level, Merge, Stack, StackForward, StackState, StackWorkspace};
 pub use state::State;
+pub use stream::Stream;
 pub use weights::Weights;
 pub use workspace::Workspace;
 

@@ -59,6 +59,16 @@ pub fn batch_major_mut<T>(data: &mut [T], [batch, time, channels]: [usize; 3]) -
     Ok(SeqMut::new(data, SeqShape::batch_major(batch, time, channels))?)
 }
 
+/// All of `data` as ONNX' Y `[T, 2, N, H]`, to be written: the forward direction and the backward one.
+///
+/// # Errors
+/// As [`time_major`].
+pub fn directions_mut<T>(data: &mut [T], [time, batch, hidden]: [usize; 3]) -> Result<[SeqMut<'_, T>; 2]> {
+    let rows = batch.checked_mul(2).ok_or(Error::TooLarge { argument: "data" })?;
+    let (forward, backward) = time_major_mut(data, [time, rows, hidden])?.split_batch(batch)?;
+    Ok([forward, backward])
+}
+
 fn exact(sizes: [usize; 3], found: usize) -> Result<()> {
     match product(&sizes) {
         Some(expected) if expected == found => Ok(()),

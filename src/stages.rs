@@ -41,12 +41,14 @@ fn parts(dims: Dims) -> Vec<Part> {
         Cell::Gru { reset: Reset::After } => &[(StageKind::GruAfter, 0..3)],
         Cell::Gru { reset: Reset::Before } => &[(StageKind::GruGates, 0..2), (StageKind::GruCandidate, 2..3)],
     };
-    let of_cell = kinds.iter().map(|(kind, gates)| {
-        Part { kind: *kind, gates: gates.clone(), units: dims.hidden, k: dims.output() }
+    let of_cell = kinds.iter().map(|(kind, gates)| Part {
+        kind: *kind,
+        gates: gates.clone(),
+        units: dims.hidden,
+        k: dims.output(),
     });
-    let projection = dims.projection.map(|units| {
-        Part { kind: StageKind::Projection, gates: 0..0, units, k: dims.hidden }
-    });
+    let projection =
+        dims.projection.map(|units| Part { kind: StageKind::Projection, gates: 0..0, units, k: dims.hidden });
     of_cell.chain(projection).collect()
 }
 

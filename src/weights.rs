@@ -1,6 +1,7 @@
 //! Weights in the canonical layout, and the layouts of frameworks that lead to it.
 
 pub mod keras;
+pub mod onnx;
 mod options;
 mod order;
 pub mod pytorch;

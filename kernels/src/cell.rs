@@ -8,8 +8,8 @@ mod gru;
 mod lstm;
 mod simple;
 
-pub use gru::{GruAfter, GruCandidate, GruGates};
 pub(crate) use gru::update;
+pub use gru::{GruAfter, GruCandidate, GruGates};
 pub use lstm::{Lstm, Projection};
 pub use simple::{Relu, Simple, Tanh};
 

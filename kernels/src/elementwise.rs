@@ -98,7 +98,11 @@ pub(crate) fn activate<T: Real, S: Simd<T>>(s: S, activation: crate::activation:
         // SAFETY: as many as there are.
         unsafe {
             let x = s.load_n(part.as_ptr(), part.len());
-            let y = match activation { A::Sigmoid => sigmoid(s, x), A::Tanh => tanh(s, x), _ => x };
+            let y = match activation {
+                A::Sigmoid => sigmoid(s, x),
+                A::Tanh => tanh(s, x),
+                _ => x,
+            };
             s.store_n(part.as_mut_ptr(), y, part.len());
         }
     }

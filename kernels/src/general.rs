@@ -193,9 +193,7 @@ impl<'r, T: Real> Row<'r, T> {
     #[inline(always)]
     fn peep<S: Simd<T>>(&self, s: S, which: usize, at: usize, c: S::V, a: S::V) -> S::V {
         match self.peepholes.get(which * self.gates[0].len()..) {
-            Some(weights) if !weights.is_empty() => {
-                s.fma(read(s, &weights[..self.gates[0].len()], at), c, a)
-            }
+            Some(weights) if !weights.is_empty() => s.fma(read(s, &weights[..self.gates[0].len()], at), c, a),
             _ => a,
         }
     }

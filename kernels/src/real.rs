@@ -72,6 +72,8 @@ pub trait Real:
     + Default
     + PartialEq
     + PartialOrd
+    + std::ops::Add<Output = Self>
+    + std::ops::Mul<Output = Self>
     + Send
     + Sync
     + 'static

@@ -50,9 +50,8 @@ impl<T: Real> State<T> {
     /// [`Error::Snapshot`] if the bytes are none, are damaged, or are those of another state; then nothing was changed.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<()> {
         let head = self.head();
-        let values = self.h_rows().flatten().count() + self.c_rows().into_iter().flatten().flatten().count();
         let wrong = |what, expected: u64, found: u64| Err(Error::Snapshot { what, expected, found });
-        let length = HEAD + values * size_of::<T>() + 8;
+        let length = self.snapshot_len();
         let word = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |word, &byte| word << 8 | u64::from(byte));
         if bytes.get(..4) != Some(&MAGIC) {
             return wrong("first bytes", word(&MAGIC), word(bytes.get(..4).unwrap_or_default()));
@@ -89,6 +88,12 @@ impl<T: Real> State<T> {
             }
         }
         Ok(())
+    }
+
+    /// Bytes that [`State::to_bytes`] gives.
+    pub(crate) fn snapshot_len(&self) -> usize {
+        let values = self.h_rows().chain(self.c_rows().into_iter().flatten()).map(<[T]>::len).sum::<usize>();
+        HEAD + values * size_of::<T>() + 8
     }
 
     fn head(&self) -> [u8; HEAD] {

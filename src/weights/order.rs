@@ -15,6 +15,18 @@ pub(super) fn keras(cell: Cell) -> &'static [usize] {
     }
 }
 
+/// For each canonical gate, its place in ONNX' order: i, o, f, c and z, r, h.
+pub(super) fn onnx(cell: Cell) -> &'static [usize] {
+    match cell {
+        Cell::SimpleRnn { .. } => &[0],
+        Cell::Lstm => &[0, 2, 3, 1],
+        Cell::Gru { .. } => &[1, 0, 2],
+    }
+}
+
+/// For each of the peepholes i, f, o, its place in ONNX' order: i, o, f.
+pub(super) const ONNX_PEEPHOLES: [usize; 3] = [0, 2, 1];
+
 /// The blocks of `source`, as many as `order` has entries and of equal length, in another order: block k of the
 /// result is block `order[k]`.
 pub(super) fn blocks<T: Copy>(source: &[T], order: &[usize]) -> Vec<T> {
@@ -36,12 +48,14 @@ mod tests {
     use crate::cell::{Activation, Reset};
 
     #[test]
-    fn keras_order_lists_each_gate_once() {
+    fn each_order_lists_each_gate_once() {
         let activation = Activation::Tanh;
         for cell in [Cell::SimpleRnn { activation }, Cell::Lstm, Cell::Gru { reset: Reset::After }] {
-            let mut order = keras(cell).to_vec();
-            order.sort_unstable();
-            assert_eq!(order, (0..cell.gates()).collect::<Vec<_>>(), "{cell:?}");
+            for order in [keras(cell), onnx(cell)] {
+                let mut order = order.to_vec();
+                order.sort_unstable();
+                assert_eq!(order, (0..cell.gates()).collect::<Vec<_>>(), "{cell:?}");
+            }
         }
     }
 

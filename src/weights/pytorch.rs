@@ -43,6 +43,25 @@ pub fn lstm<T: Real>(input_size: usize, hidden_size: usize, arrays: Arrays<'_, T
     canonical(Cell::Lstm, input_size, hidden_size, arrays)
 }
 
+/// The weights of an `nn.LSTM` with `proj_size`, P: `weight_hr: [P, H]`, and `weight_hh: [4*H, P]`. Copies each array once.
+///
+/// # Errors
+/// As [`rnn`].
+pub fn lstm_projected<T: Real>(
+    input_size: usize,
+    hidden_size: usize,
+    arrays: Arrays<'_, T>,
+    weight_hr: &[T],
+) -> Result<Weights<T>> {
+    let units = weight_hr.len() / hidden_size.max(1);
+    let sizes = [("input_size", input_size), ("hidden_size", hidden_size), ("weight_hr", units)];
+    checked(Cell::Lstm, sizes, arrays)?;
+    expect("weight_hr", units * hidden_size, weight_hr)?;
+    let [w, r] = [arrays.weight_ih, arrays.weight_hh].map(<[T]>::to_vec);
+    let biases = [arrays.bias_ih, arrays.bias_hh].map(|bias| bias.map(<[T]>::to_vec));
+    Weights::projected(input_size, hidden_size, w, r, biases, weight_hr.to_vec())
+}
+
 /// The weights of an `nn.GRU`, which is always a GRU with [`Reset::After`]. Copies each array once.
 ///
 /// ```
@@ -68,8 +87,10 @@ pub fn gru<T: Real>(input_size: usize, hidden_size: usize, arrays: Arrays<'_, T>
     canonical(Cell::Gru { reset: Reset::After }, input_size, hidden_size, arrays)
 }
 
-fn canonical<T: Real>(cell: Cell, input: usize, hidden: usize, arrays: Arrays<'_, T>) -> Result<Weights<T>> {
-    let sizes = Sizes::new::<T>(cell, ("input_size", input), ("hidden_size", hidden), ("hidden_size", hidden))?;
+/// Checks the lengths of all arrays for an input, a hidden and an output size.
+fn checked<T: Real>(cell: Cell, sizes: [(&'static str, usize); 3], arrays: Arrays<'_, T>) -> Result<()> {
+    let [input, hidden, output] = sizes;
+    let sizes = Sizes::new::<T>(cell, input, hidden, output)?;
     expect("weight_ih", sizes.w, arrays.weight_ih)?;
     expect("weight_hh", sizes.r, arrays.weight_hh)?;
     for (name, bias) in [("bias_ih", arrays.bias_ih), ("bias_hh", arrays.bias_hh)] {
@@ -77,6 +98,11 @@ fn canonical<T: Real>(cell: Cell, input: usize, hidden: usize, arrays: Arrays<'_
             expect(name, sizes.b, bias)?;
         }
     }
+    Ok(())
+}
+
+fn canonical<T: Real>(cell: Cell, input: usize, hidden: usize, arrays: Arrays<'_, T>) -> Result<Weights<T>> {
+    checked(cell, [("input_size", input), ("hidden_size", hidden), ("hidden_size", hidden)], arrays)?;
     let biases = [arrays.bias_ih, arrays.bias_hh].map(|bias| bias.map(<[T]>::to_vec));
     Ok(Weights::of(cell, input, hidden, arrays.weight_ih.to_vec(), arrays.weight_hh.to_vec(), biases))
 }

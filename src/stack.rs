@@ -1,0 +1,306 @@
+//! Layers on top of one another, each in one direction or in both.
+
+mod level;
+mod state;
+mod workspace;
+
+pub use level::{Level, Merge};
+pub use state::StackState;
+pub use workspace::StackWorkspace;
+
+use crate::error::{Error, Result};
+use crate::gemm::Element;
+use crate::input::{Direction, Input, Source};
+use crate::layer::values;
+use crate::output::Output;
+use crate::seq::{MatMut, batch_major_mut, is_batch_major, product, time_major_mut};
+use gatefold_kernels::mat::MatRef;
+use gatefold_kernels::seq::{SeqRef, SeqShape};
+use level::Run;
+
+/// Layers on top of one another: each takes the outputs of the one below. Cells and sizes may differ from layer to layer.
+///
+/// Two layers in both directions, PyTorch's `nn.LSTM(2, 3, num_layers=2, bidirectional=True)`:
+///
+/// ```
+/// use gatefold::cell::Cell;
+/// use gatefold::seq::time_major;
+/// use gatefold::{Layer, Level, Merge, Options, Stack, Weights};
+///
+/// let lstm = |input: usize| {
+///     let (w, r) = (vec![0.1f32; 12 * input], vec![-0.1; 36]);
+///     Layer::new(Weights::new(Cell::Lstm, input, 3, w, r, None, None)?, Options::default())
+/// };
+/// let stack = Stack::new(vec![
+///     Level::bidirectional(lstm(2)?, lstm(2)?, Merge::Concat)?,
+///     Level::bidirectional(lstm(6)?, lstm(6)?, Merge::Concat)?,
+/// ])?;
+/// let x = [0.5; 5 * 4 * 2]; // T = 5, N = 4, I = 2
+/// let run = stack.forward(time_major(&x, [5, 4, 2])?, None)?;
+/// assert_eq!(run.y.len(), 5 * 4 * 6); // [T, N, 2*H]
+/// assert_eq!(run.state.h_to_vec().len(), 4 * 4 * 3); // [L*D, N, H]
+/// # Ok::<(), gatefold::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Stack<T> {
+    levels: Vec<Level<T>>,
+}
+
+/// What [`Stack::forward`] and [`Stack::forward_last`] return.
+#[derive(Clone, Debug)]
+pub struct StackForward<T> {
+    /// The outputs of the last layer, dense: `[T, N, C]`, `[N, T, C]` or `[N, C]`, as the method says.
+    pub y: Vec<T>,
+    /// The final states.
+    pub state: StackState<T>,
+}
+
+/// Where the last layer's outputs go.
+pub(crate) enum Outputs<'a, T> {
+    /// Merged, if it has two directions.
+    Merged(Output<'a, T>),
+    /// Of each direction.
+    Apart([Output<'a, T>; 2]),
+}
+
+impl<T: Element> Stack<T> {
+    /// Puts layers on top of one another, the first one at the bottom.
+    ///
+    /// # Errors
+    /// [`Error::Zero`] for no layer, [`Error::Shape`] where a layer takes other channels than the one below gives.
+    pub fn new(levels: Vec<Level<T>>) -> Result<Self> {
+        if levels.is_empty() {
+            return Err(Error::Zero { argument: "levels" });
+        }
+        for pair in levels.windows(2) {
+            let (expected, found) = (pair[0].output(), pair[1].input());
+            if expected != found {
+                return Err(Error::Shape { argument: "input of a layer", expected, found });
+            }
+        }
+        Ok(Stack { levels })
+    }
+
+    /// A state of zeros for `batch` rows, N, for every layer and direction.
+    ///
+    /// # Errors
+    /// It does not fit in memory.
+    pub fn state(&self, batch: usize) -> Result<StackState<T>> {
+        StackState::zeros(self.levels.iter().flat_map(Level::layers).map(|(layer, _)| layer), batch)
+    }
+
+    /// Scratch memory for sequences of `time` steps, T, of `batch` rows, N: `forward_into` with these sizes allocates nothing.
+    ///
+    /// # Errors
+    /// It does not fit in memory.
+    pub fn workspace(&self, time: usize, batch: usize) -> Result<StackWorkspace<T>> {
+        let mut workspace = StackWorkspace::new();
+        let rows = product(&[time, batch]).ok_or(Error::TooLarge { argument: "batch" })?;
+        workspace.reserve(&self.levels, rows, batch)?;
+        for (layer, _) in self.levels.iter().flat_map(Level::layers) {
+            layer.reserve(&mut workspace.layer, time, batch)?;
+        }
+        Ok(workspace)
+    }
+
+    /// Runs `x: [T, N, I]` through all layers from `state`, which holds the final states afterwards, and writes the last
+    /// layer's outputs to `y`. Lengths, a mask or packed steps hold for every layer. Between layers stand T N C values,
+    /// so that a long sequence is better cut into calls, where no layer goes backwards.
+    ///
+    /// In both directions with a merged `y`: the backward half stands beside the input that it belongs to, and where a
+    /// mask leaves a step out, both give zeros, as Keras' `Bidirectional` does. [`Output::Last`] is the last output of each
+    /// direction in its own order, the two final states: Keras' `return_sequences=False`.
+    ///
+    /// # Errors
+    /// As [`Layer::forward_into`](crate::Layer::forward_into); [`Error::Unsupported`] for an input in reverse: layers have
+    /// directions of their own.
+    pub fn forward_into<'a>(
+        &self,
+        x: impl Into<Input<'a, T>>,
+        state: &mut StackState<T>,
+        y: Output<'_, T>,
+        workspace: &mut StackWorkspace<T>,
+    ) -> Result<()> {
+        self.run(x.into(), state, Outputs::Merged(y), workspace)
+    }
+
+    /// The same, but the last layer's two directions are written apart, each beside its input. For ONNX' `[T, D, N, H]` see
+    /// [`directions_mut`](crate::seq::directions_mut). Keras: `merge_mode=None`.
+    ///
+    /// # Errors
+    /// As [`Stack::forward_into`]; [`Error::Unsupported`] if the last layer has one direction.
+    pub fn forward_apart<'a>(
+        &self,
+        x: impl Into<Input<'a, T>>,
+        state: &mut StackState<T>,
+        y: [Output<'_, T>; 2],
+        workspace: &mut StackWorkspace<T>,
+    ) -> Result<()> {
+        self.run(x.into(), state, Outputs::Apart(y), workspace)
+    }
+
+    fn run(
+        &self,
+        input: Input<'_, T>,
+        state: &mut StackState<T>,
+        y: Outputs<'_, T>,
+        workspace: &mut StackWorkspace<T>,
+    ) -> Result<()> {
+        self.check(&input, state, &y)?;
+        let [time, batch, _] = input.sizes();
+        if batch == 0 {
+            return Ok(());
+        }
+        let rows = match input.packed_rows() {
+            Some(rows) => rows,
+            None => product(&[time, batch]).ok_or(Error::TooLarge { argument: "batch" })?,
+        };
+        workspace.reserve(&self.levels, rows, batch)?;
+        let StackWorkspace { layer: workspace, between: [read, write], other } = workspace;
+        let mut states = state.states_mut();
+        let Some((last, lower)) = self.levels.split_last() else { return Ok(()) };
+        for (i, level) in lower.iter().enumerate() {
+            let from = match i.checked_sub(1) {
+                Some(below) => above(&input, read, rows, lower[below].output())?,
+                None => input,
+            };
+            let (now, later) = states.split_at_mut(level.directions());
+            let y = Outputs::Merged(room(&input, write, rows, level.output())?);
+            level.run(Run { input: from, states: now, y, workspace, other })?;
+            std::mem::swap(read, write);
+            states = later;
+        }
+        let from = match lower.last() {
+            Some(below) => above(&input, read, rows, below.output())?,
+            None => input,
+        };
+        last.run(Run { input: from, states, y, workspace, other })
+    }
+
+    /// Everything that could be refused, before anything is written.
+    fn check(&self, input: &Input<'_, T>, state: &StackState<T>, y: &Outputs<'_, T>) -> Result<()> {
+        if input.direction != Direction::Forward {
+            return Err(Error::Unsupported { what: "an input in reverse", why: "layers have directions of their own" });
+        }
+        let attended = self.levels.iter().flat_map(Level::layers).any(|(layer, _)| layer.dims().variant.attention);
+        input.check(attended)?;
+        let layers = self.levels.iter().flat_map(Level::layers);
+        let [time, batch, channels] = input.sizes();
+        let expected = self.input();
+        if expected != channels {
+            return Err(Error::Shape { argument: "x channels", expected, found: channels });
+        }
+        let (expected, found) = (layers.clone().count(), state.states().len());
+        if expected != found {
+            return Err(Error::Shape { argument: "states", expected, found });
+        }
+        for ((layer, direction), state) in layers.zip(state.states()) {
+            layer.check_state(batch, state)?;
+            input.for_layer(layer.dims().variant.attention, direction).check(layer.dims().variant.attention)?;
+        }
+        let packed = input.packed_rows();
+        match (y, self.levels.last()) {
+            (Outputs::Merged(y), Some(_)) => y.check(time, batch, packed, self.output()),
+            (Outputs::Apart(ys), Some(Level::Both { forward, backward, .. })) => ys
+                .iter()
+                .zip([forward, backward])
+                .try_for_each(|(y, layer)| y.check(time, batch, packed, layer.dims().output())),
+            _ => Err(Error::Unsupported { what: "outputs apart", why: "the last layer has one direction" }),
+        }
+    }
+
+    /// Runs `x: [T, N, I]` through all layers from `initial`, or from zeros, and returns every output of the last one in the
+    /// order of `x`: `[T, N, C]`, `[N, T, C]` for a batch-major `x`, `[sum of the batch sizes, C]` for a packed one.
+    ///
+    /// # Errors
+    /// As [`Stack::forward_into`].
+    pub fn forward<'a>(&self, x: impl Into<Input<'a, T>>, initial: Option<&StackState<T>>) -> Result<StackForward<T>> {
+        let (input, channels) = (x.into(), self.output());
+        let [time, batch, _] = input.sizes();
+        let rows = input.packed_rows().unwrap_or(product(&[time, batch]).unwrap_or(usize::MAX));
+        let mut y = values(&[rows, channels])?;
+        let output = match input.x {
+            Source::Padded(x) if is_batch_major(x.shape()) => {
+                Output::Sequence(batch_major_mut(&mut y, [batch, time, channels])?)
+            }
+            Source::Padded(_) => Output::Sequence(time_major_mut(&mut y, [time, batch, channels])?),
+            Source::Packed { .. } => Output::Packed(MatMut::dense(&mut y, rows, channels)?),
+        };
+        let state = self.forward_from(input, initial, output)?;
+        Ok(StackForward { y, state })
+    }
+
+    /// The same, but returns the last output only, `[N, C]`.
+    ///
+    /// # Errors
+    /// As [`Stack::forward_into`].
+    pub fn forward_last<'a>(
+        &self,
+        x: impl Into<Input<'a, T>>,
+        initial: Option<&StackState<T>>,
+    ) -> Result<StackForward<T>> {
+        let (input, channels) = (x.into(), self.output());
+        let [_, batch, _] = input.sizes();
+        let mut y = values(&[batch, channels])?;
+        let output = Output::Last(MatMut::dense(&mut y, batch, channels)?);
+        let state = self.forward_from(input, initial, output)?;
+        Ok(StackForward { y, state })
+    }
+
+    fn forward_from(
+        &self,
+        input: Input<'_, T>,
+        initial: Option<&StackState<T>>,
+        y: Output<'_, T>,
+    ) -> Result<StackState<T>> {
+        let [_, batch, _] = input.sizes();
+        let mut state = match initial {
+            Some(state) => state.clone(),
+            None => self.state(batch)?,
+        };
+        self.forward_into(input, &mut state, y, &mut StackWorkspace::new())?;
+        Ok(state)
+    }
+}
+
+impl<T> Stack<T> {
+    /// The layers, from the bottom to the top.
+    pub fn levels(&self) -> &[Level<T>] {
+        &self.levels
+    }
+
+    /// Channels that the first layer takes, I.
+    pub fn input(&self) -> usize {
+        self.levels.first().map_or(0, Level::input)
+    }
+
+    /// Channels that the last layer gives, C.
+    pub fn output(&self) -> usize {
+        self.levels.last().map_or(0, Level::output)
+    }
+}
+
+impl<T: Element> From<Level<T>> for Stack<T> {
+    fn from(level: Level<T>) -> Self {
+        Stack { levels: vec![level] }
+    }
+}
+
+/// The same rows and steps, of the outputs of a layer.
+fn above<'a, T: Element>(input: &Input<'a, T>, buf: &'a [T], rows: usize, channels: usize) -> Result<Input<'a, T>> {
+    let [time, batch, _] = input.sizes();
+    let x = match input.x {
+        Source::Padded(_) => Source::Padded(SeqRef::new(buf, SeqShape::time_major(time, batch, channels))?),
+        Source::Packed { batch_sizes, .. } => Source::Packed { data: MatRef::dense(buf, rows, channels)?, batch_sizes },
+    };
+    Ok(Input { x, ..*input })
+}
+
+/// Where a layer's outputs go that the next one takes.
+fn room<'a, T: Element>(input: &Input<'_, T>, buf: &'a mut [T], rows: usize, channels: usize) -> Result<Output<'a, T>> {
+    let [time, batch, _] = input.sizes();
+    Ok(match input.x {
+        Source::Padded(_) => Output::Sequence(time_major_mut(&mut buf[..rows * channels], [time, batch, channels])?),
+        Source::Packed { .. } => Output::Packed(MatMut::dense(buf, rows, channels)?),
+    })
+}

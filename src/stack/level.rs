@@ -1,0 +1,211 @@
+//! One layer of a stack: in one direction, or in both.
+
+use super::Outputs;
+use crate::error::{Error, Result};
+use crate::gemm::Element;
+use crate::input::{Direction, Input, Masked, Order, Rows};
+use crate::layer::Layer;
+use crate::output::Output;
+use crate::seq::{MatMut, SeqMut, time_major_mut};
+use crate::state::State;
+use crate::workspace::Workspace;
+use gatefold_kernels::buf::Buf;
+
+/// One layer of a [`Stack`](super::Stack).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Level<T> {
+    /// In one direction.
+    One {
+        /// The layer.
+        layer: Layer<T>,
+        /// Its direction.
+        direction: Direction,
+    },
+    /// In both directions; see [`Level::bidirectional`].
+    Both {
+        /// From the first step to the last.
+        forward: Layer<T>,
+        /// From the last step to the first.
+        backward: Layer<T>,
+        /// How the two outputs become one.
+        merge: Merge,
+    },
+}
+
+/// How the outputs of both directions become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Merge {
+    /// Side by side, the forward half first: PyTorch's, and the default of Keras' `merge_mode`.
+    #[default]
+    Concat,
+    /// Their sum. oneDNN's `bidirectional_sum`, Keras' `"sum"`.
+    Sum,
+    /// Their product. Keras' `"mul"`.
+    Mul,
+    /// Half their sum. Keras' `"ave"`.
+    Average,
+}
+
+impl<T> From<Layer<T>> for Level<T> {
+    fn from(layer: Layer<T>) -> Self {
+        Level::One { layer, direction: Direction::Forward }
+    }
+}
+
+impl<T: Element> Level<T> {
+    /// A layer that walks from the last step to the first.
+    pub fn reverse(layer: Layer<T>, order: Order) -> Self {
+        Level::One { layer, direction: Direction::Reverse(order) }
+    }
+
+    /// A layer for each direction. Keras' `Bidirectional`; for ONNX' and PyTorch's, [`Merge::Concat`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the two take different channels, or give different ones and `merge` is not [`Merge::Concat`].
+    pub fn bidirectional(forward: Layer<T>, backward: Layer<T>, merge: Merge) -> Result<Self> {
+        let (a, b) = (forward.dims(), backward.dims());
+        let outputs = if merge == Merge::Concat { 0..0 } else { a.output()..b.output() };
+        for (argument, expected, found) in
+            [("backward input", a.input, b.input), ("backward output", outputs.start, outputs.end)]
+        {
+            if expected != found {
+                return Err(Error::Shape { argument, expected, found });
+            }
+        }
+        Ok(Level::Both { forward, backward, merge })
+    }
+}
+
+impl<T> Level<T> {
+    /// Channels that it takes.
+    pub fn input(&self) -> usize {
+        match self {
+            Level::One { layer, .. } | Level::Both { forward: layer, .. } => layer.dims().input,
+        }
+    }
+
+    /// Channels that it gives.
+    pub fn output(&self) -> usize {
+        match self {
+            Level::Both { forward, backward, merge: Merge::Concat } => {
+                forward.dims().output() + backward.dims().output()
+            }
+            Level::One { layer, .. } | Level::Both { forward: layer, .. } => layer.dims().output(),
+        }
+    }
+
+    /// Whether the backward outputs need room of their own.
+    pub(super) fn merges_by_arithmetic(&self) -> bool {
+        matches!(self, Level::Both { merge: Merge::Sum | Merge::Mul | Merge::Average, .. })
+    }
+
+    /// D: 1 or 2.
+    pub fn directions(&self) -> usize {
+        self.layers().count()
+    }
+
+    /// Its layers with their directions, the forward one first.
+    pub fn layers(&self) -> impl Iterator<Item = (&Layer<T>, Direction)> + Clone {
+        let (first, second) = match self {
+            Level::One { layer, direction } => ((layer, *direction), None),
+            Level::Both { forward, backward, .. } => {
+                ((forward, Direction::Forward), Some((backward, Direction::Reverse(Order::Input))))
+            }
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
+/// What a level is run with.
+pub(super) struct Run<'a, 'b, T> {
+    pub(super) input: Input<'a, T>,
+    pub(super) states: &'b mut [State<T>],
+    pub(super) y: Outputs<'b, T>,
+    pub(super) workspace: &'b mut Workspace<T>,
+    /// Room for the backward outputs, where they are merged by arithmetic.
+    pub(super) other: &'b mut Buf<T>,
+}
+
+impl<T: Element> Level<T> {
+    pub(super) fn run(&self, run: Run<'_, '_, T>) -> Result<()> {
+        let Run { mut input, states, y, workspace, other } = run;
+        let merges_sequences = matches!(y, Outputs::Merged(Output::Sequence(_)));
+        if let (Rows::Mask { masked, .. }, Level::Both { .. }, true) = (&mut input.rows, self, merges_sequences) {
+            *masked = Masked::Zero;
+        }
+        let mut one = |layer: &Layer<T>, direction, state: &mut State<T>, y: Output<'_, T>| {
+            layer.forward_into(input.for_layer(layer.dims().variant.attention, direction), state, y, workspace)
+        };
+        let backwards = Direction::Reverse(Order::Input);
+        match (self, states, y) {
+            (Level::One { layer, direction }, [state], Outputs::Merged(y)) => one(layer, *direction, state, y),
+            (Level::Both { forward, backward, .. }, [a, b], Outputs::Apart([y_a, y_b])) => {
+                one(forward, Direction::Forward, a, y_a)?;
+                one(backward, backwards, b, y_b)
+            }
+            (Level::Both { forward, backward, merge: Merge::Concat }, [a, b], Outputs::Merged(y)) => {
+                let (y_a, y_b) = y.split_channels(forward.dims().output())?;
+                one(forward, Direction::Forward, a, y_a)?;
+                one(backward, backwards, b, y_b)
+            }
+            (Level::Both { forward, backward, merge }, [a, b], Outputs::Merged(mut y)) => {
+                one(forward, Direction::Forward, a, y.reborrow())?;
+                let channels = backward.dims().output();
+                let like = match &y {
+                    Output::Sequence(y) => {
+                        let (time, batch) = (y.shape().time, y.shape().batch);
+                        Output::Sequence(time_major_mut(
+                            &mut other[..time * batch * channels],
+                            [time, batch, channels],
+                        )?)
+                    }
+                    Output::Last(y) => Output::Last(MatMut::dense(other, y.rows(), channels)?),
+                    Output::Packed(y) => Output::Packed(MatMut::dense(other, y.rows(), channels)?),
+                    Output::StateOnly => Output::StateOnly,
+                };
+                one(backward, backwards, b, like)?;
+                merge.into_output(y, other)
+            }
+            _ => Err(Error::Unsupported { what: "outputs apart", why: "the last layer has one direction" }),
+        }
+    }
+}
+
+impl Merge {
+    /// Merges what stands in `y` with `other`, which is dense.
+    fn into_output<T: Element>(self, y: Output<'_, T>, other: &[T]) -> Result<()> {
+        match y {
+            Output::Sequence(mut y) => self.into_sequence(&mut y, other)?,
+            Output::Last(mut y) | Output::Packed(mut y) => self.into_rows(&mut y, other),
+            Output::StateOnly => {}
+        }
+        Ok(())
+    }
+
+    fn into_sequence<T: Element>(self, y: &mut SeqMut<'_, T>, other: &[T]) -> Result<()> {
+        let (time, step) = (y.shape().time, y.shape().batch * y.shape().channels);
+        for (t, other) in (0..time).zip(other.chunks_exact(step.max(1))) {
+            self.into_rows(&mut y.step(t)?, other);
+        }
+        Ok(())
+    }
+
+    fn into_rows<T: Element>(self, y: &mut MatMut<'_, T>, other: &[T]) {
+        let channels = y.cols();
+        for (n, other) in (0..y.rows()).zip(other.chunks_exact(channels.max(1))) {
+            for (y, &other) in y.row_mut(n).into_iter().flatten().zip(other) {
+                *y = self.of(*y, other);
+            }
+        }
+    }
+
+    fn of<T: Element>(self, a: T, b: T) -> T {
+        match self {
+            Merge::Concat => a,
+            Merge::Sum => a + b,
+            Merge::Mul => a * b,
+            Merge::Average => (a + b) * T::from_f64(0.5),
+        }
+    }
+}
