@@ -56,6 +56,8 @@ mod error;
 pub mod gemm;
 mod input;
 mod layer;
+#[cfg(feature = "ndarray")]
+pub mod ndarray;
 mod output;
 mod roster;
 mod schedule;

@@ -82,6 +82,15 @@ impl<'a, T> SeqRef<'a, T> {
         Ok(SeqRef { ptr: data.as_ptr(), shape, life: PhantomData })
     }
 
+    /// A view of memory that is not behind a slice, or not all of it.
+    ///
+    /// # Safety
+    /// For `'a`, every element that `shape` reaches from `ptr` is initialised and nobody writes it. Other values may stand
+    /// between them: they are not touched.
+    pub unsafe fn from_raw_parts(ptr: *const T, shape: SeqShape) -> Self {
+        SeqRef { ptr, shape, life: PhantomData }
+    }
+
     /// A matrix as one timestep.
     ///
     /// # Errors
@@ -228,6 +237,15 @@ impl<'a, T> SeqMut<'a, T> {
             });
         }
         Ok(SeqMut { ptr: data.as_mut_ptr(), shape, life: PhantomData })
+    }
+
+    /// A view of memory that is not behind a slice, or not all of it.
+    ///
+    /// # Safety
+    /// For `'a`, every element that `shape` reaches from `ptr` is initialised, no two index tuples reach the same one, and
+    /// nobody else reads or writes it. Other values may stand between them: they are not touched.
+    pub unsafe fn from_raw_parts(ptr: *mut T, shape: SeqShape) -> Self {
+        SeqMut { ptr, shape, life: PhantomData }
     }
 
     /// Sizes and strides.
