@@ -64,6 +64,8 @@ prop_compose! {
         used: bool,
         seed: u64,
     ) -> Case {
+        // The bound grows with units and steps: for many of both, in vectors of 16, it would say nothing any more.
+        let time = if vectors == 8 { time.min(2) } else { time };
         Case { cell, bias, update, vectors, more, input, time, batch, x, y, initial, used, seed }
     }
 }
