@@ -165,6 +165,24 @@ fn at_length() {
 }
 
 #[test]
+fn the_judge_sees_errors() {
+    let find = |activation: Activation| BOUNDS.iter().find(|bound| bound.activation == activation).unwrap();
+    let (gelu, silu, elu) = (find(Gelu), find(Silu), find(Elu { alpha: 1.0 }));
+    let tail = -3.0 * 1.3498980316300945e-3;
+    assert!(judge(gelu, -3.0, tail).unwrap() < 2.0);
+    assert!(judge(gelu, -3.0, tail * (1.0 + 1e-14)).is_err());
+    assert!(judge(gelu, -3.0f32, tail as f32 * (1.0 + 2e-6)).is_err());
+    assert!(judge(gelu, -20.0, 0.0).is_err());
+    assert!(judge(gelu, -60.0, 0.0).is_ok() && judge(gelu, -60.0, -1e-300).is_err());
+    assert!(judge(silu, -800.0, -0.0).is_ok() && judge(silu, -800.0, f64::NAN).is_err());
+    assert!(judge(silu, -600.0, -0.0).is_err());
+    assert!(judge(silu, f64::NAN, 0.0).is_err());
+    assert!(judge(elu, -1e-3f32, (-1e-3f32).exp_m1()).unwrap() < 1.0);
+    assert!(judge(elu, -1e-3f32, (-1e-3f32).exp() - 1.0).is_err());
+    assert!(judge(find(Selu), f64::MAX, f64::INFINITY).is_ok() && judge(find(Selu), f64::MAX, f64::MAX).is_err());
+}
+
+#[test]
 fn every_activation_has_a_bound() {
     for (bound, &activation) in BOUNDS.iter().zip(Activation::ALL) {
         assert_eq!(bound.activation, activation);
