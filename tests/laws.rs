@@ -30,9 +30,10 @@ const PACKAGES: &[Layers] = &[
     Layers {
         root: "kernels/src/",
         layers: &[
-            &["activation", "block", "isa", "shape"],
+            &["block", "isa", "shape"],
             &["mat", "real"],
             &["buf", "math", "seq"],
+            &["activation"],
             &["cell", "pack"],
             &["tile"],
             &["gemm"],
