@@ -10,6 +10,7 @@ pub mod buf;
 pub mod cell;
 pub mod elementwise;
 mod epilogue;
+pub mod gang;
 pub mod gemm;
 pub mod general;
 pub mod isa;

@@ -1,0 +1,307 @@
+//! Threads that stand ready to share the rounds of a caller's work.
+//!
+//! A recurrent layer over one row is a long chain of short steps, each worth a few microseconds: too short for a pool
+//! whose tasks are queued and stolen. A gang is threads of our own that are woken once for the whole chain, spin from one
+//! round to the next, and sleep when there was nothing to do for a while.
+//!
+//! Nothing here can deadlock, for nobody waits for a thread that may never start. A caller who does not get the gang, as
+//! another has it, does all rounds alone. One who gets it starts alone as well, and gives a share to each member from the
+//! round on in which it has arrived. A member that takes far longer than its leader, as its core is busy with something
+//! else, is sent home.
+//!
+//! ```
+//! use gatefold_kernels::gang::{Share, lead};
+//! use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+//!
+//! let sums = [const { AtomicUsize::new(0) }; 3];
+//! lead(2, 3, |round, Share { index, of }| {
+//!     for item in (index..100).step_by(of) {
+//!         sums[round].fetch_add(item, Relaxed);
+//!     }
+//! });
+//! assert!(sums.iter().all(|sum| sum.load(Relaxed) == 4950));
+//! ```
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+/// The part of a round that a thread does: part `index` of `of` equal ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// From 0.
+    pub index: usize,
+    /// At least 1.
+    pub of: usize,
+}
+
+impl Share {
+    /// All of it.
+    pub const ALL: Share = Share { index: 0, of: 1 };
+}
+
+/// Most threads that a gang has beside its leader.
+const MEMBERS: usize = 15;
+
+/// How long a member looks for work before it sleeps, and a leader waits for a member before it sends it home.
+const PATIENCE: Duration = Duration::from_micros(200);
+
+/// Calls `body(round, share)` for every share of every round from 0 to `rounds`, on up to `threads` threads, this one among
+/// them. A round starts when the one before it has ended, and sees what that one wrote; how it is cut into shares may
+/// change from round to round. The first call for more threads than ever before starts them; others allocate nothing and
+/// take no lock. Waking a member that sleeps is a system call.
+///
+/// # Panics
+/// If `body` does, with what it panicked with, after all shares of that round have ended.
+pub fn lead<F: Fn(usize, Share) + Sync>(threads: usize, rounds: usize, body: F) {
+    let members = members(threads.saturating_sub(1).min(MEMBERS).min(rounds));
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if members.is_empty() || TAKEN.swap(true, Acquire) {
+        return (0..rounds).for_each(|round| body(round, Share::ALL));
+    }
+    let work = Work { call: call::<F>, body: (&raw const body).cast() };
+    let mut called =
+        Called { members, taken: &TAKEN, called: [false; MEMBERS], working: [false; MEMBERS], turn: 0, work };
+    called.call();
+    for round in 0..rounds {
+        called.round(round, &body);
+    }
+}
+
+/// A body whose type is forgotten.
+#[derive(Clone, Copy)]
+struct Work {
+    /// # Safety
+    /// `body` is a reference to the body that this function was made for, and may be used from this thread.
+    call: unsafe fn(body: *const (), round: usize, share: Share),
+    body: *const (),
+}
+
+/// # Safety
+/// `body` is a reference to an F, which is Sync.
+unsafe fn call<F: Fn(usize, Share)>(body: *const (), round: usize, share: Share) {
+    // SAFETY: the caller's promise.
+    unsafe { (*body.cast::<F>())(round, share) }
+}
+
+/// At home: no work, or none that it has seen.
+const HOME: u8 = 0;
+/// Work is there; the member has not arrived yet.
+const CALLED: u8 = 1;
+/// The member waits for its turn, or works.
+const HERE: u8 = 2;
+
+/// The turn that says that there are no more.
+const DISMISSED: usize = usize::MAX;
+
+/// A thread of the gang. What is not atomic is written by the leader alone: `work` while the member is at home, `round` and
+/// `share` while it waits for its turn; the member reads it when it has seen the state or the turn that follows.
+struct Member {
+    state: AtomicU8,
+    asleep: AtomicBool,
+    work: UnsafeCell<Option<Work>>,
+    round: UnsafeCell<(usize, Share)>,
+    /// The turn that is to be taken.
+    turn: AtomicUsize,
+    /// The turn that was taken last.
+    done: AtomicUsize,
+    /// What the body panicked with, a boxed payload; null: it did not.
+    panic: AtomicPtr<Box<dyn Any + Send>>,
+    thread: OnceLock<Thread>,
+}
+
+// SAFETY: the atomics order all access to the two cells, as the documentation of the type says; the body behind `work` is
+// Sync, and its leader outlives every turn.
+unsafe impl Sync for Member {}
+
+/// The first `count` members, or as many as could be started.
+fn members(count: usize) -> &'static [Member] {
+    static ALL: [Member; MEMBERS] = [const {
+        Member {
+            state: AtomicU8::new(HOME),
+            asleep: AtomicBool::new(false),
+            work: UnsafeCell::new(None),
+            round: UnsafeCell::new((0, Share::ALL)),
+            turn: AtomicUsize::new(0),
+            done: AtomicUsize::new(0),
+            panic: AtomicPtr::new(std::ptr::null_mut()),
+            thread: OnceLock::new(),
+        }
+    }; MEMBERS];
+    static STARTED: [OnceLock<bool>; MEMBERS] = [const { OnceLock::new() }; MEMBERS];
+    let start = |i: usize| {
+        let name = format!("gatefold-gang-{}", i + 1);
+        thread::Builder::new().name(name).spawn(move || ALL[i].live()).is_ok()
+    };
+    let started = (0..count).take_while(|&i| *STARTED[i].get_or_init(|| start(i))).count();
+    &ALL[..started]
+}
+
+/// Spins until `ready` gives something; without end if `patience` is none.
+fn spin<R>(patience: Option<Duration>, mut ready: impl FnMut() -> Option<R>) -> Option<R> {
+    // Long enough for a round, so that the clock is not read in the usual case.
+    for _ in 0..2000 {
+        if let Some(result) = ready() {
+            return Some(result);
+        }
+        std::hint::spin_loop();
+    }
+    let start = Instant::now();
+    loop {
+        for _ in 0..100 {
+            if let Some(result) = ready() {
+                return Some(result);
+            }
+            std::hint::spin_loop();
+        }
+        if patience.is_some_and(|patience| start.elapsed() > patience) {
+            return None;
+        }
+        // On a busy machine, the thread that is waited for may need this core.
+        thread::yield_now();
+    }
+}
+
+impl Member {
+    /// The life of the thread.
+    fn live(&'static self) {
+        let _ = self.thread.set(thread::current());
+        loop {
+            let called = || (self.state.load(Acquire) == CALLED).then_some(());
+            if spin(Some(PATIENCE), called).is_none() {
+                self.sleep();
+            }
+            if self.state.compare_exchange(CALLED, HERE, Acquire, Relaxed).is_ok() {
+                self.take_turns();
+                self.done.store(0, Relaxed);
+                self.turn.store(0, Relaxed);
+                self.state.store(HOME, Release);
+            }
+        }
+    }
+
+    fn sleep(&self) {
+        self.asleep.store(true, SeqCst);
+        // Either this load sees the call, or the leader's load of `asleep`, after its call, sees the sleeper.
+        while self.state.load(SeqCst) != CALLED {
+            thread::park();
+        }
+        self.asleep.store(false, Relaxed);
+    }
+
+    fn take_turns(&self) {
+        let mut last = 0;
+        loop {
+            let turn = spin(None, || Some(self.turn.load(Acquire)).filter(|&turn| turn != last));
+            let (Some(turn), Some(work)) = (turn.filter(|&turn| turn != DISMISSED), self.work()) else { return };
+            // SAFETY: the leader wrote it before the turn that was seen, and not since.
+            let (round, share) = unsafe { *self.round.get() };
+            // SAFETY: the leader keeps the body alive until this turn is done.
+            let call = || unsafe { (work.call)(work.body, round, share) };
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
+                self.panic.store(Box::into_raw(Box::new(payload)), Relaxed);
+            }
+            self.done.store(turn, Release);
+            last = turn;
+        }
+    }
+
+    fn work(&self) -> Option<Work> {
+        // SAFETY: the leader wrote it before the state that this member has seen, and not since.
+        unsafe { *self.work.get() }
+    }
+}
+
+/// The members that a leader has called. Dropping it sends them home.
+struct Called<'a> {
+    members: &'static [Member],
+    taken: &'a AtomicBool,
+    /// Whether a member was called and has not been sent home.
+    called: [bool; MEMBERS],
+    /// Whether a member has a share in this round.
+    working: [bool; MEMBERS],
+    turn: usize,
+    work: Work,
+}
+
+impl Called<'_> {
+    fn call(&mut self) {
+        for (member, called) in self.members.iter().zip(&mut self.called) {
+            // One that was sent home and has not noticed yet is left alone.
+            *called = member.state.load(Acquire) == HOME;
+            if *called {
+                // SAFETY: a member at home does not read it, and there is one leader.
+                unsafe { *member.work.get() = Some(self.work) };
+                member.state.store(CALLED, SeqCst);
+                if member.asleep.load(SeqCst)
+                    && let Some(thread) = member.thread.get()
+                {
+                    thread.unpark();
+                }
+            }
+        }
+    }
+
+    /// One round, shared with all who are here and have not been sent home.
+    fn round(&mut self, round: usize, body: &impl Fn(usize, Share)) {
+        for ((member, called), working) in self.members.iter().zip(&self.called).zip(&mut self.working) {
+            *working = *called && member.state.load(Acquire) == HERE;
+        }
+        let of = 1 + self.working.iter().filter(|&&working| working).count();
+        self.turn += 1;
+        let workers = self.members.iter().zip(&self.working).filter(|(_, working)| **working);
+        for (i, (member, _)) in workers.enumerate() {
+            // SAFETY: the member waits for its turn and does not read it before.
+            unsafe { *member.round.get() = (round, Share { index: i + 1, of }) };
+            member.turn.store(self.turn, Release);
+        }
+        body(round, Share { index: 0, of });
+        self.wait();
+    }
+
+    /// Waits for all shares of this round, and sends home whom it has to wait for too long.
+    fn wait(&mut self) {
+        let turn = self.turn;
+        let mut panic = None;
+        for ((member, called), working) in self.members.iter().zip(&mut self.called).zip(&mut self.working) {
+            if std::mem::take(working) {
+                let done = || (member.done.load(Acquire) == turn).then_some(());
+                if spin(Some(PATIENCE), done).is_none() {
+                    spin(None, done);
+                    member.turn.store(DISMISSED, Release);
+                    *called = false;
+                }
+                let payload = member.panic.swap(std::ptr::null_mut(), Relaxed);
+                if !payload.is_null() {
+                    // SAFETY: the member made it of a box and gave it away.
+                    panic = Some(unsafe { Box::from_raw(payload) });
+                }
+            }
+        }
+        if let Some(payload) = panic
+            && !thread::panicking()
+        {
+            resume_unwind(*payload);
+        }
+    }
+}
+
+impl Drop for Called<'_> {
+    fn drop(&mut self) {
+        // After a panic of the leader's own share, others may still be working.
+        self.wait();
+        let called = self.members.iter().zip(&self.called).filter(|(_, called)| **called);
+        for (member, _) in called {
+            // Either it has not arrived yet, and will not; or it waits for its turn.
+            if member.state.compare_exchange(CALLED, HOME, Relaxed, Relaxed).is_err() {
+                member.turn.store(DISMISSED, Release);
+            }
+        }
+        self.taken.store(false, Release);
+    }
+}
