@@ -20,6 +20,7 @@ pub mod real;
 pub mod seq;
 pub mod shape;
 pub mod step;
+mod micro;
 mod tile;
 
 pub use epilogue::StepState;
