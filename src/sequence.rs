@@ -231,14 +231,17 @@ fn step<T: Real>(
     y: Option<MatMut<'_, T>>,
 ) -> Result<()> {
     let Scratch { products, recurrent, between: [between0, between1] } = scratch;
-    let mut run =
-        |stage: usize, operand, prev: &[MatRef<'_, T>], next: &mut [MatMut<'_, T>], y: Option<MatMut<'_, T>>| {
-            let (cols, recurrent_cols) = stages[stage].product_cols();
-            let input =
-                MatRef::dense(&products[stage], rows.from + rows.count, cols)?.rows_from(rows.from, rows.count)?;
-            let recurrent = MatMut::dense(recurrent, rows.count, recurrent_cols)?;
-            stages[stage].step(operand, recurrent, StepPlanes { input, prev, next, y, row: None, select: None })
-        };
+    let reverse = state.reverse;
+    let mut run = |stage: usize,
+                   operand,
+                   prev: &[MatRef<'_, T>],
+                   next: &mut [MatMut<'_, T>],
+                   y: Option<MatMut<'_, T>>| {
+        let (cols, recurrent_cols) = stages[stage].product_cols();
+        let input = MatRef::dense(&products[stage], rows.from + rows.count, cols)?.rows_from(rows.from, rows.count)?;
+        let recurrent = MatMut::dense(recurrent, rows.count, recurrent_cols)?;
+        stages[stage].step(operand, recurrent, StepPlanes { input, prev, next, y, row: None, select: None, reverse })
+    };
     let [h, h_next] = &mut state.h;
     let operand = rows.operand(h)?;
     match (cell, &mut state.c) {

@@ -187,12 +187,12 @@ impl<T: Real> Stage<T> {
         recurrent: MatMut<'_, T>,
         planes: StepPlanes<'_, '_, T>,
     ) -> Result<()> {
-        let StepPlanes { input, prev, next, y, row, select } = planes;
+        let StepPlanes { input, prev, next, y, row, select, reverse } = planes;
         let (isa, stage) = (self.isa, self.kind);
         match &self.engine {
             Engine::Packed { recurrent: panel, .. } => {
                 let state = StepState { input, order: GateOrder::Panel, prev, next, y, row, select };
-                Ok(Step { isa, stage, operand, panel, state }.run()?)
+                Ok(Step { isa, stage, operand, panel, state, reverse }.run()?)
             }
             Engine::Foreign { gemm, r, heads, .. } => {
                 let mut product = recurrent;
@@ -216,6 +216,8 @@ pub(crate) struct StepPlanes<'a, 'b, T> {
     pub(crate) row: Option<&'a [T]>,
     /// The rows to compute; `None`: all.
     pub(crate) select: Option<&'a [u32]>,
+    /// Whether units are walked over backwards.
+    pub(crate) reverse: bool,
 }
 
 fn copy<T: Real>(from: MatRef<'_, T>, to: &mut [T]) {

@@ -111,7 +111,8 @@ impl<T: Real> State<T> {
     pub(crate) fn planes(&mut self) -> Planes<'_, T> {
         let current = self.current;
         let stride = padded::<T>(self.dims.hidden);
-        Planes { stride, h: in_order(&mut self.h, current), c: self.c.as_mut().map(|c| in_order(c, current)) }
+        let (h, c) = (in_order(&mut self.h, current), self.c.as_mut().map(|c| in_order(c, current)));
+        Planes { stride, reverse: current != 0, h, c }
     }
 
     fn rows<'a>(&self, plane: &'a Buf<T>) -> impl Iterator<Item = &'a [T]> + use<'a, T> {
@@ -142,6 +143,8 @@ impl<T> fmt::Debug for State<T> {
 pub(crate) struct Planes<'a, T> {
     /// Values from one row to the next.
     pub(crate) stride: usize,
+    /// Whether the next step walks over units backwards: every other one does.
+    pub(crate) reverse: bool,
     /// Hidden state: to read, to write.
     pub(crate) h: [&'a mut [T]; 2],
     /// Cell state likewise, of an LSTM.
@@ -151,18 +154,19 @@ pub(crate) struct Planes<'a, T> {
 impl<'a, T> Planes<'a, T> {
     /// The first `rows` rows, and the rest.
     pub(crate) fn split(self, rows: usize) -> (Self, Self) {
-        let stride = self.stride;
+        let (stride, reverse) = (self.stride, self.reverse);
         let split = |[a, b]: [&'a mut [T]; 2]| {
             let ((a0, a1), (b0, b1)) = (a.split_at_mut(rows * stride), b.split_at_mut(rows * stride));
             ([a0, b0], [a1, b1])
         };
         let (h0, h1) = split(self.h);
         let (c0, c1) = self.c.map(split).unzip();
-        (Planes { stride, h: h0, c: c0 }, Planes { stride, h: h1, c: c1 })
+        (Planes { stride, reverse, h: h0, c: c0 }, Planes { stride, reverse, h: h1, c: c1 })
     }
 
     /// What was written becomes what is read.
     pub(crate) fn flip(&mut self) {
+        self.reverse = !self.reverse;
         self.h.swap(0, 1);
         if let Some(c) = &mut self.c {
             c.swap(0, 1);

@@ -14,13 +14,13 @@ pub mod gemm;
 pub mod isa;
 pub mod mat;
 pub mod math;
+mod micro;
 pub mod pack;
 pub mod pointwise;
 pub mod real;
 pub mod seq;
 pub mod shape;
 pub mod step;
-mod micro;
 mod tile;
 
 pub use epilogue::StepState;

@@ -29,14 +29,14 @@ pub(crate) struct Task<T, S: Simd<T>> {
     pub(crate) sums: *mut S::V,
     /// Rows of the left operand.
     pub(crate) rows: *const *const T,
-    /// The first column of the rows.
-    pub(crate) from: usize,
-    /// Weights of the first block at this column.
+    /// Weights of the first block.
     pub(crate) weights: *const T,
     /// Values from one unit block to the next.
     pub(crate) stride: usize,
     /// Columns.
     pub(crate) k: usize,
+    /// What the next tiles will want: a vector of it is prefetched with each column, where there is more than one row.
+    pub(crate) ahead: *const T,
 }
 
 /// Tiles for blocks of N gates on one instruction set.
@@ -95,9 +95,6 @@ impl<T: Real, S: Simd<T>, A: Block<S::V>> Tiles<T, S, A> {
         blocks
     };
 
-    /// Most rows whose sums `sums` vectors hold
-    pub(crate) const CHUNK: usize = 8 * Self::ROWS;
-
     /// Most unit blocks of a tile of `rows` rows: the fewest, as a power of 2, that give chains enough.
     const fn blocks(rows: usize) -> usize {
         let (chains, wide) = if S::REGS >= 32 { (12, 3) } else { (8, 2) };
@@ -135,7 +132,7 @@ unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U
     // fewer are held in registers while the others pass by.
     unsafe {
         for m in 0..MR {
-            rows[m] = (*task.rows.add(m)).wrapping_add(task.from);
+            rows[m] = *task.rows.add(m);
             for u in 0..U {
                 for g in 0..A::N {
                     acc[m][u][g] = task.sums.add((m * U + u) * A::N + g).read();
@@ -146,6 +143,9 @@ unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U
             weights[u] = task.weights.wrapping_add(u * task.stride);
         }
         for i in 0..task.k {
+            if MR > 1 {
+                s.prefetch(task.ahead.wrapping_add(i * S::LANES));
+            }
             if U * A::N <= MR {
                 let mut b = [zero; U];
                 for u in 0..U {

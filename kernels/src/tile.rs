@@ -55,13 +55,10 @@ pub(crate) struct Product<'a, T, E> {
 }
 
 /// Sums that a chunk of rows has, in vectors: 12 kB with the longest ones, on the stack.
-const SUMS: usize = 192;
+const SUMS: usize = 256;
 
 /// Most rows of a chunk.
 const CHUNK: usize = 64;
-
-/// Bytes of a slice of weights, which stay in L1 while the rows of a chunk pass.
-const SLICE: usize = 24 << 10;
 
 /// The size of the next part of `left`, none larger than `most`: all parts are of that size, but for the last two, which
 /// share evenly.
@@ -106,6 +103,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         rows: &[*const T],
         number: impl Fn(usize) -> usize,
         places: &[At<T>],
+        next: *const T,
         sums: *mut S::V,
     ) {
         let gates = <E::Acc<S::V> as Block<S::V>>::N;
@@ -125,27 +123,16 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
                 }
             }
             let weights = places[0].heads.wrapping_add(self.panel.shape().heads * S::LANES);
-            let slice = if rows.len() <= most { k } else { (SLICE / size_of::<S::V>() / columns).max(1) };
-            let mut from = 0;
-            while from < k {
-                let columns_now = part(k - from, slice);
-                let mut first = 0;
-                while first < rows.len() {
-                    let height = part(rows.len() - first, most);
-                    kernels[height - 1][places.len() - 1](
-                        s,
-                        Task {
-                            sums: sums.add(first * columns),
-                            rows: rows.as_ptr().add(first),
-                            from,
-                            weights: weights.wrapping_add(from * gates * S::LANES),
-                            stride,
-                            k: columns_now,
-                        },
-                    );
-                    first += height;
-                }
-                from += columns_now;
+            let (mut first, mut ahead) = (0, next);
+            while first < rows.len() {
+                let height = part(rows.len() - first, most);
+                kernels[height - 1][places.len() - 1](
+                    s,
+                    Task { sums: sums.add(first * columns), rows: rows.as_ptr().add(first), weights, stride, k, ahead },
+                );
+                first += height;
+                // Each tile prefetches as many vectors as there are columns, until the next blocks are complete.
+                ahead = if first < columns * most { ahead.wrapping_add(k * S::LANES) } else { weights };
             }
             let mut sum = sums.cast_const();
             for i in 0..rows.len() {
@@ -186,9 +173,17 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
                 at.lanes = S::LANES.min(units - at.block * S::LANES);
                 at.heads = panel.data().as_ptr().wrapping_add(at.block * panel.block_len());
             }
-            // SAFETY: the caller's promise.
-            unsafe { self.group(s, rows, &number, &places[..width], sums) };
             done += width;
+            let next = if done == blocks {
+                first
+            } else if reverse {
+                first.saturating_sub(width)
+            } else {
+                first + width
+            };
+            let next = panel.data().as_ptr().wrapping_add(next * panel.block_len());
+            // SAFETY: the caller's promise.
+            unsafe { self.group(s, rows, &number, &places[..width], next, sums) };
         }
     }
 }
@@ -205,7 +200,7 @@ impl<T: Real, E: Epilogue<T>> Op<T> for Product<'_, T, E> {
         let mut rows = [std::ptr::null(); CHUNK];
         let (mut done, mut reverse) = (0, self.reverse);
         while done < count {
-            let now = part(count - done, Tiles::<T, S, E::Acc<S::V>>::CHUNK);
+            let now = part(count - done, CHUNK);
             for row in &mut rows[..now] {
                 *row = walk.next().1;
             }
