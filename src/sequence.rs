@@ -145,14 +145,14 @@ impl<T: Real> Job<'_, T> {
             Output::Packed(y) => Some(y.reborrow().split_rows(roster.offset(t))?.1.split_rows(count)?.0),
             Output::Last(_) | Output::StateOnly => None,
         };
-        let stages = self.stages;
+        let (stages, reverse) = (self.stages, self.state.reverse);
         let mut run =
             |stage: usize, operand, prev: &[MatRef<'_, T>], next: &mut [MatMut<'_, T>], y: Option<MatMut<'_, T>>| {
                 let (cols, recurrent_cols) = stages[stage].product_cols();
                 let input = MatRef::dense(&products[stage], from + count, cols)?.rows_from(from, count)?;
                 let recurrent = MatMut::dense(recurrent, count, recurrent_cols)?;
                 let row = if stage == 0 { attention } else { None };
-                let planes = StepPlanes { input, prev, next, y, row, select: active.select };
+                let planes = StepPlanes { input, prev, next, y, row, select: active.select, reverse };
                 stages[stage].step(operand, recurrent, planes)
             };
         let Dims { cell, hidden, projection, .. } = self.dims;

@@ -257,12 +257,12 @@ impl<T: Real> Stage<T> {
         if let Some(options) = &self.options {
             return self.general(options, operand, recurrent, planes);
         }
-        let StepPlanes { input, prev, next, y, row, select } = planes;
+        let StepPlanes { input, prev, next, y, row, select, reverse } = planes;
         let (isa, stage) = (self.isa, self.part.kind);
         match &self.engine {
             Engine::Packed { recurrent: panel, .. } => {
                 let state = StepState { input, order: GateOrder::Panel, prev, next, y, row, select };
-                Ok(Step { isa, stage, operand, panel, state }.run()?)
+                Ok(Step { isa, stage, operand, panel, state, reverse }.run()?)
             }
             Engine::Foreign { gemm, r, heads, .. } => {
                 let mut product = recurrent;
@@ -283,7 +283,7 @@ impl<T: Real> Stage<T> {
         mut product: MatMut<'_, T>,
         planes: StepPlanes<'_, '_, T>,
     ) -> Result<()> {
-        let StepPlanes { input, prev, next, y, row, select } = planes;
+        let StepPlanes { input, prev, next, y, row, select, .. } = planes;
         let (isa, stage) = (self.isa, self.part.kind);
         let gates = stage.shape().chained();
         let order = match &self.engine {
@@ -322,6 +322,8 @@ pub(crate) struct StepPlanes<'a, 'b, T> {
     pub(crate) row: Option<&'a [T]>,
     /// The rows to compute; `None`: all.
     pub(crate) select: Option<&'a [u32]>,
+    /// Whether units are walked over backwards.
+    pub(crate) reverse: bool,
 }
 
 fn copy<T: Real>(from: MatRef<'_, T>, to: &mut [T]) {

@@ -16,6 +16,7 @@ pub mod general;
 pub mod isa;
 pub mod mat;
 pub mod math;
+mod micro;
 pub mod pack;
 pub mod pointwise;
 pub mod real;

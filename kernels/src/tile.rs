@@ -3,12 +3,13 @@
 //! Every accumulator is one chain of fused multiply-adds over k in ascending order, started by the epilogue. K is never
 //! split, so that neither the shape of the tile nor the width of a vector can change a bit of the result.
 
-use crate::block::{Block, ByLength};
-use crate::isa::{Op, Simd, apart};
+use crate::block::Block;
+use crate::isa::{Op, Simd};
+use crate::micro::{MOST, Task, Tiles};
 use crate::pack::Panel;
 use crate::real::Real;
 use crate::seq::SeqRef;
-use std::ops::Range;
+use std::mem::MaybeUninit;
 
 /// What surrounds the product of one row and one unit block.
 ///
@@ -44,173 +45,147 @@ pub(crate) struct At<T> {
     pub(crate) heads: *const T,
 }
 
-/// Left operand times panel, block by block, each tile handed to the epilogue.
+/// Left operand times panel, each finished sum handed to the epilogue.
 pub(crate) struct Product<'a, T, E> {
     rows: SeqRef<'a, T>,
     select: Option<&'a [u32]>,
     panel: &'a Panel<T>,
-    blocks: Range<usize>,
+    reverse: bool,
     epilogue: E,
 }
 
-impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
-    /// # Safety
-    /// The channels of `rows` are the panel's K, the panel has `E::Acc` gates and was packed for the instruction set
-    /// this will run on, `blocks` are blocks of the panel, `select` are rows of the one timestep of `rows`, or there is no
-    /// selection, and `epilogue` may be called for each of these rows and blocks.
-    pub(crate) unsafe fn new(rows: SeqRef<'a, T>, select: Option<&'a [u32]>, panel: &'a Panel<T>, epilogue: E) -> Self {
-        Product { rows, select, panel, blocks: 0..panel.blocks(), epilogue }
-    }
+/// Sums that a chunk of rows has, in vectors: 12 kB with the longest ones, on the stack.
+const SUMS: usize = 256;
 
-    /// The product in tiles of MR rows by U blocks. A last row alone goes through tiles of one row by U1 blocks;
-    /// more rows than one but fewer than MR are a full tile whose spare rows repeat the last one and are not stored.
-    #[inline(always)]
-    fn walk<S: Simd<T>, const MR: usize, const U: usize, const U1: usize>(&self, s: S) {
-        let start = self.rows.walk(self.select);
-        let rows = start.count();
-        if rows == 0 {
-            // Units without rows have no memory behind them: there may be more than could ever be counted to.
-            return;
-        }
-        let tiled = if rows % MR == 1 { rows - 1 } else { rows };
-        let mut end = start;
-        for first in self.blocks.clone().step_by(U) {
-            let mut walk = start;
-            for row in (0..tiled).step_by(MR) {
-                let live = MR.min(tiled - row);
-                let mut operands = [walk.next(); MR];
-                for operand in &mut operands[1..live] {
-                    *operand = walk.next();
-                }
-                let last = operands[live - 1];
-                operands[live..].fill(last);
-                // SAFETY: `operands` are rows of the left operand with their numbers.
-                unsafe { self.tile::<S, MR, U>(s, operands, live, first) };
-            }
-            end = walk;
-        }
-        if tiled < rows {
-            let last = end.next();
-            for first in self.blocks.clone().step_by(U1) {
-                // SAFETY: as above, for the last row.
-                unsafe { self.tile::<S, 1, U1>(s, [last], 1, first) };
-            }
-        }
-    }
+/// Most rows of a chunk.
+const CHUNK: usize = 64;
 
-    /// # Safety
-    /// `operands` are numbers of rows of the product and pointers to their K values; 1 <= `live` <= MR.
-    #[inline(always)]
-    unsafe fn tile<S: Simd<T>, const MR: usize, const U: usize>(
-        &self,
-        s: S,
-        operands: [(usize, *const T); MR],
-        live: usize,
-        first: usize,
-    ) {
-        const {
-            let weights = U * <E::Acc<S::V> as Block<S::V>>::N;
-            let held = if weights < MR { weights } else { MR };
-            assert!(MR * weights + held < S::REGS, "the tile does not fit the registers");
-        }
-        let panel = self.panel;
-        let (units, heads, block_len) = (panel.shape().units, panel.shape().heads, panel.block_len());
-        let mut places = [At { row: 0, block: 0, lanes: 0, heads: panel.data().as_ptr() }; U];
-        for (u, at) in places.iter_mut().enumerate() {
-            // Spare blocks at the end repeat the last one and are not stored.
-            at.block = (first + u).min(self.blocks.end - 1);
-            at.lanes = S::LANES.min(units - at.block * S::LANES);
-            at.heads = panel.data().as_ptr().wrapping_add(at.block * block_len);
-        }
-        // SAFETY: rows and blocks are the product's, so the epilogue may be called for them; a block's weights follow
-        // its heads, K times all gates of LANES values.
-        unsafe {
-            let mut acc = [[<E::Acc<S::V> as Block<S::V>>::fill(s.splat(T::ZERO)); U]; MR];
-            let mut rows = [std::ptr::null(); MR];
-            for m in 0..MR {
-                rows[m] = operands[m].1;
-                for u in 0..U {
-                    acc[m][u] = self.epilogue.start(s, At { row: operands[m].0, ..places[u] });
-                }
-            }
-            let mut weights = [std::ptr::null(); U];
-            for u in 0..U {
-                weights[u] = places[u].heads.add(heads * S::LANES);
-            }
-            let k = panel.shape().k;
-            if MR == 1 {
-                acc = multiply(s, acc, rows, weights, k);
-            } else {
-                // A large tile takes every register: compiled together with what surrounds it, some would be spilled
-                // inside the loop. As a function of its own it costs each accumulator one store and one load.
-                acc = apart(
-                    s,
-                    #[inline(always)]
-                    || multiply(s, acc, rows, weights, k),
-                );
-            }
-            for (m, &(row, _)) in operands[..live].iter().enumerate() {
-                for (u, &at) in places.iter().enumerate() {
-                    if first + u < self.blocks.end {
-                        self.epilogue.finish(s, At { row, ..at }, acc[m][u]);
-                    }
-                }
-            }
-        }
+/// The size of the next part of `left`, none larger than `most`: all parts are of that size, but for the last two, which
+/// share evenly.
+#[inline(always)]
+fn part(left: usize, most: usize) -> usize {
+    if left <= most {
+        left
+    } else if left >= 2 * most {
+        most
+    } else {
+        left.div_ceil(2)
     }
 }
 
-/// The accumulators plus the products of their rows and gates, k ascending.
-///
-/// # Safety
-/// `operands` are valid for reads of `k` values, `weights` of `k` times all gates of LANES values.
-#[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "m, u and g each run over several arrays")]
-unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(
-    s: S,
-    mut acc: [[A; U]; MR],
-    operands: [*const T; MR],
-    mut weights: [*const T; U],
-    k: usize,
-) -> [[A; U]; MR] {
-    for i in 0..k {
-        // SAFETY: i < k. Of operands and weights the fewer are held in registers while the others pass by.
+impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
+    /// `reverse`: the unit blocks are walked from the last to the first. The sums are the same.
+    ///
+    /// # Safety
+    /// The channels of `rows` are the panel's K, the panel has `E::Acc` gates and was packed for the instruction set
+    /// this will run on, `select` are rows of the one timestep of `rows`, or there is no selection, and `epilogue` may be
+    /// called for each of these rows and the blocks of the panel.
+    pub(crate) unsafe fn new(
+        rows: SeqRef<'a, T>,
+        select: Option<&'a [u32]>,
+        panel: &'a Panel<T>,
+        reverse: bool,
+        epilogue: E,
+    ) -> Self {
+        Product { rows, select, panel, reverse, epilogue }
+    }
+
+    /// One tile's worth of unit blocks for some rows: the sums are started, a slice of the weights at a time is
+    /// multiplied with all rows, and the sums are finished.
+    ///
+    /// # Safety
+    /// `rows` are rows of the product and `numbers` says which, `places` are places of its unit blocks, which follow each
+    /// other and are as many as a tile of so many rows may have; `sums` are as many as rows, blocks and gates make.
+    #[inline(always)]
+    unsafe fn group<S: Simd<T>>(
+        &self,
+        s: S,
+        rows: &[*const T],
+        number: impl Fn(usize) -> usize,
+        places: &[At<T>],
+        next: *const T,
+        sums: *mut S::V,
+    ) {
+        let gates = <E::Acc<S::V> as Block<S::V>>::N;
+        let kernels = &Tiles::<T, S, E::Acc<S::V>>::KERNELS;
+        let (most, k, stride) = (Tiles::<T, S, E::Acc<S::V>>::ROWS, self.panel.shape().k, self.panel.block_len());
+        let columns = places.len() * gates;
+        // SAFETY: `sums` are `[rows, blocks, gates]`; a block's weights follow its heads, K times all gates.
         unsafe {
-            if U * A::N <= MR {
-                let mut b = [A::fill(s.splat(T::ZERO)); U];
-                for u in 0..U {
-                    for g in 0..A::N {
-                        b[u][g] = s.load(weights[u].add(g * S::LANES));
+            let mut sum = sums;
+            for i in 0..rows.len() {
+                for at in places {
+                    let start = self.epilogue.start(s, At { row: number(i), ..*at });
+                    for g in 0..gates {
+                        sum.add(g).write(start[g]);
                     }
-                }
-                for m in 0..MR {
-                    let a = s.splat(*operands[m].add(i));
-                    for u in 0..U {
-                        for g in 0..A::N {
-                            acc[m][u][g] = s.fma(a, b[u][g], acc[m][u][g]);
-                        }
-                    }
-                }
-            } else {
-                let mut a = [s.splat(T::ZERO); MR];
-                for m in 0..MR {
-                    a[m] = s.splat(*operands[m].add(i));
-                }
-                for u in 0..U {
-                    for g in 0..A::N {
-                        let b = s.load(weights[u].add(g * S::LANES));
-                        for m in 0..MR {
-                            acc[m][u][g] = s.fma(a[m], b, acc[m][u][g]);
-                        }
-                    }
+                    sum = sum.add(gates);
                 }
             }
-            for u in 0..U {
-                weights[u] = weights[u].add(A::N * S::LANES);
+            let weights = places[0].heads.wrapping_add(self.panel.shape().heads * S::LANES);
+            let (mut first, mut ahead) = (0, next);
+            while first < rows.len() {
+                let height = part(rows.len() - first, most);
+                kernels[height - 1][places.len() - 1](
+                    s,
+                    Task { sums: sums.add(first * columns), rows: rows.as_ptr().add(first), weights, stride, k, ahead },
+                );
+                first += height;
+                // Each tile prefetches as many vectors as there are columns, until the next blocks are complete.
+                ahead = if first < columns * most { ahead.wrapping_add(k * S::LANES) } else { weights };
+            }
+            let mut sum = sums.cast_const();
+            for i in 0..rows.len() {
+                for at in places {
+                    let mut acc = <E::Acc<S::V> as Block<S::V>>::fill(s.splat(T::ZERO));
+                    for g in 0..gates {
+                        acc[g] = sum.add(g).read();
+                    }
+                    self.epilogue.finish(s, At { row: number(i), ..*at }, acc);
+                    sum = sum.add(gates);
+                }
             }
         }
     }
-    acc
+
+    /// All unit blocks for a chunk of rows.
+    ///
+    /// # Safety
+    /// As for `group`.
+    #[inline(always)]
+    unsafe fn chunk<S: Simd<T>>(
+        &self,
+        s: S,
+        rows: &[*const T],
+        number: impl Fn(usize) -> usize,
+        reverse: bool,
+        sums: *mut S::V,
+    ) {
+        let (panel, units, blocks) = (self.panel, self.panel.shape().units, self.panel.blocks());
+        let most = Tiles::<T, S, E::Acc<S::V>>::BLOCKS[rows.len().min(Tiles::<T, S, E::Acc<S::V>>::ROWS) - 1];
+        let mut places = [At { row: 0, block: 0, lanes: 0, heads: panel.data().as_ptr() }; MOST];
+        let mut done = 0;
+        while done < blocks {
+            let width = part(blocks - done, most);
+            let first = if reverse { blocks - done - width } else { done };
+            for (u, at) in places[..width].iter_mut().enumerate() {
+                at.block = first + u;
+                at.lanes = S::LANES.min(units - at.block * S::LANES);
+                at.heads = panel.data().as_ptr().wrapping_add(at.block * panel.block_len());
+            }
+            done += width;
+            let next = if done == blocks {
+                first
+            } else if reverse {
+                first.saturating_sub(width)
+            } else {
+                first + width
+            };
+            let next = panel.data().as_ptr().wrapping_add(next * panel.block_len());
+            // SAFETY: the caller's promise.
+            unsafe { self.group(s, rows, &number, &places[..width], next, sums) };
+        }
+    }
 }
 
 impl<T: Real, E: Epilogue<T>> Op<T> for Product<'_, T, E> {
@@ -218,42 +193,23 @@ impl<T: Real, E: Epilogue<T>> Op<T> for Product<'_, T, E> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        <E::Acc<S::V> as Block<S::V>>::by_length(Walk { s, product: self });
-    }
-}
-
-/// The choice of the tile: MR rows by U blocks, and U1 blocks where one row is alone.
-///
-/// At least 8 chains run side by side, as two FMA ports of latency 4 need; MR is as large as the registers allow, since
-/// each weight loaded serves MR rows. (Three gates on 16 registers: 4 rows would take all 16, and LLVM then spills an
-/// accumulator in the loop; 3 rows run as fast as 4 would.)
-struct Walk<S, P> {
-    s: S,
-    product: P,
-}
-
-/// A tile shape for 16 vector registers and one for 32.
-macro_rules! tiles {
-    ($($gates:ident: $few:tt $many:tt;)+) => {$(
-        #[inline(always)]
-        fn $gates(self) {
-            let Walk { s, product } = self;
-            s.by_registers(
-                #[inline(always)]
-                || tiles!(@ product s $few),
-                #[inline(always)]
-                || tiles!(@ product s $many),
-            );
+        let mut walk = self.rows.walk(self.select);
+        // Rows without units have no memory behind them: there may be more than could ever be counted to.
+        let count = if self.panel.blocks() == 0 { 0 } else { walk.count() };
+        let mut sums = [const { MaybeUninit::<S::V>::uninit() }; SUMS];
+        let mut rows = [std::ptr::null(); CHUNK];
+        let (mut done, mut reverse) = (0, self.reverse);
+        while done < count {
+            let now = part(count - done, CHUNK);
+            for row in &mut rows[..now] {
+                *row = walk.next().1;
+            }
+            let number = |i: usize| self.select.map_or(done + i, |select| select[done + i] as usize);
+            // SAFETY: these are rows of the left operand with their numbers.
+            unsafe { self.chunk(s, &rows[..now], number, reverse, sums.as_mut_ptr().cast()) };
+            done += now;
+            // Its last blocks are the ones that caches still hold.
+            reverse = !reverse;
         }
-    )+};
-    (@ $product:ident $s:ident ($mr:literal, $u:literal, $u1:literal)) => { $product.walk::<S, $mr, $u, $u1>($s) };
-}
-
-impl<T: Real, S: Simd<T>, E: Epilogue<T>> ByLength for Walk<S, Product<'_, T, E>> {
-    tiles! {
-        one: (6, 2, 8) (8, 2, 8);
-        two: (6, 1, 4) (8, 1, 4);
-        three: (3, 1, 3) (8, 1, 3);
-        four: (3, 1, 2) (6, 1, 2);
     }
 }

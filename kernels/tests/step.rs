@@ -25,6 +25,7 @@ struct Case {
     order: GateOrder,
     has_y: bool,
     select: bool,
+    reverse: bool,
     seed: u64,
 }
 
@@ -39,9 +40,10 @@ prop_compose! {
         order in select(vec![GateOrder::Panel, GateOrder::Major]),
         has_y: bool,
         select: bool,
+        reverse: bool,
         seed: u64,
     ) -> Case {
-        Case { stage, units, k, rows, gap, order, has_y, select, seed }
+        Case { stage, units, k, rows, gap, order, has_y, select, reverse, seed }
     }
 }
 
@@ -140,7 +142,7 @@ impl<T: Scalar> Problem<T> {
 
     /// Runs the step. Rows that were not to be computed must be left alone; they are canaries in the result.
     fn run(&self, isa: Isa, from: From<'_, T>) -> Written<T> {
-        let Case { stage, units, k, rows, gap, order, has_y, .. } = self.case;
+        let Case { stage, units, k, rows, gap, order, has_y, reverse, .. } = self.case;
         let (shape, lanes) = (stage.shape(), T::lanes(isa));
         let padded = units.next_multiple_of(lanes);
         let mut panel = Panel::new(isa, PanelShape { heads: shape.heads(), gates: shape.recurrent, k, units }).unwrap();
@@ -172,7 +174,7 @@ impl<T: Scalar> Problem<T> {
         match from {
             From::Fused => {
                 let operand = MatRef::dense(&self.operand, rows, k).unwrap();
-                Step { isa, stage, operand, panel: &panel, state }.run().unwrap();
+                Step { isa, stage, operand, panel: &panel, state, reverse }.run().unwrap();
             }
             From::Finished(product) | From::Bare(product) => {
                 let finished = matches!(from, From::Finished(_));
@@ -241,7 +243,7 @@ proptest! {
 /// A step of one row over finished chains, to be spoilt or made small.
 fn one_row<T: Scalar>(stage: StageKind) -> (Problem<T>, Vec<T>) {
     let (order, units) = (GateOrder::Major, 19);
-    let case = Case { stage, units, k: 1, rows: 1, gap: 0, order, has_y: true, select: false, seed: 5 };
+    let case = Case { stage, units, k: 1, rows: 1, gap: 0, order, has_y: true, select: false, reverse: false, seed: 5 };
     let problem = Problem::new(case);
     let chains = problem.chains(|row, gate, unit| problem.start(row, gate, unit));
     (problem, chains)
