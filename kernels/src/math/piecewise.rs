@@ -11,9 +11,9 @@
 //! Parameters are taken as the element type has them; the error of rounding a parameter to it is not counted.
 //!
 //! # Special values
-//! NaN gives NaN. At the infinities every function takes its limit: softsign is ±1 and hard_silu(-infinity) is -0. The sign
-//! of zero stays, but where a constant is added. Subnormal numbers are numbers as any, unless the processor was told to flush
-//! them.
+//! NaN gives NaN. At the infinities every function takes its limit: softsign is ±1 and hard_silu(-infinity) is -0. The
+//! sign of zero stays, but where a constant is added. Subnormal numbers are numbers as any, unless the processor was
+//! told to flush them.
 
 use crate::isa::Simd;
 use crate::real::Real;

@@ -1,8 +1,8 @@
 //! The activations that are made of exp: elu, softplus, silu, mish, gelu.
 //!
 //! # Method
-//! exp(x) = 2^n N / D with N = Q + z and D = Q - z, as the [parent](super) has it; E stands for it. Where a function needs a
-//! division of its own, numerators and denominators are multiplied out, so that there is one division in all.
+//! exp(x) = 2^n N / D with N = Q + z and D = Q - z, as the [parent](super) has it; E stands for it. Where a function
+//! needs a division of its own, numerators and denominators are multiplied out, so that there is one division in all.
 //!
 //! - elu: exp(x) - 1 = 2^n (2r / (Q - r)) + (2^n - 1), with r and Q of tanh for x / 2. The last sum is one fma, and near 0,
 //!   where n = 0, its second term is 0: nothing cancels. Never below -1.
@@ -14,14 +14,14 @@
 //!   polynomials in a, of degrees 4 and 5 in f32, 9 and 10 in f64, without a negative coefficient. a² is taken with its
 //!   rounding error, or else the relative error of exp would grow with it.
 //!
-//! `tools/activations.py` computed the polynomials (Remez' algorithm: least greatest relative error, which is 5e-9 in f32,
-//! and in f64 1e-18 for softplus and 5e-17 for gelu).
+//! `tools/activations.py` computed the polynomials (Remez' algorithm: least greatest relative error, which is 5e-9 in
+//! f32, and in f64 1e-18 for softplus and 5e-17 for gelu).
 //!
 //! # Accuracy
 //! Greatest error in units in the last place where the true result is a normal number, for silu and mish where x is at
-//! least EXP_NORMAL (-87.3 in f32, -708.4 in f64). Measured with 6 million arguments in f32 and 4 million in f64, of every
-//! magnitude and most of them where the functions vary, and 100 000 in each range of gelu (`tests/activations`). Promised is more than was seen, but not
-//! proven.
+//! least EXP_NORMAL (-87.3 in f32, -708.4 in f64). Measured with 6 million arguments in f32 and 4 million in f64, of
+//! every magnitude and most of them where the functions vary, and 100 000 in each range of gelu (`tests/activations`).
+//! Promised is more than was seen, but not proven.
 //!
 //! | | f32 measured | f64 measured | promised |
 //! | --- | --- | --- | --- |
@@ -43,9 +43,9 @@
 //! # Special values
 //! NaN gives NaN, +infinity gives itself, and at ±0 all but softplus keep the sign. At -infinity elu is exactly -alpha,
 //! softplus, mish and gelu are +0, and silu is -0. So are these four where x is below EXP_NORMAL (for gelu from
-//! -TAIL_END on, -13.2 in f32 and -37.6 in f64); what is cut off there is less than the least normal number, and for silu
-//! and mish less than 1.1e-36 in f32 and 1.6e-305 in f64. Other results that are no normal numbers are off by at most a few
-//! units of the least subnormal one, or are 0 where the processor was told to flush subnormals.
+//! -TAIL_END on, -13.2 in f32 and -37.6 in f64); what is cut off there is less than the least normal number, and for
+//! silu and mish less than 1.1e-36 in f32 and 1.6e-305 in f64. Other results that are no normal numbers are off by at
+//! most a few units of the least subnormal one, or are 0 where the processor was told to flush subnormals.
 
 use super::{halves, polynomial, sigmoid, tanh};
 use crate::isa::Simd;
