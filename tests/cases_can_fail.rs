@@ -68,11 +68,11 @@ fn forward_compares_every_output_in_the_layout_of_the_file() {
         let case = case(folder, name);
         let forward = Forward::new(&case).unwrap();
         let call = &forward.calls[0];
-        let y = call.y.unwrap();
+        let y = call.y.as_ref().unwrap();
         let good = Outputs {
             y: if forward.batch_first { y.swap_outer().values } else { y.values.clone() },
-            h: call.h.unwrap().values.clone(),
-            c: call.c.unwrap().values.clone(),
+            h: call.h.as_ref().unwrap().values.clone(),
+            c: call.c.as_ref().unwrap().values.clone(),
         };
         assert_eq!(forward.compare(0, &good), Ok(()), "{name}");
         let fails = |spoil: fn(&mut Outputs)| {
@@ -95,7 +95,7 @@ fn forward_compares_every_output_in_the_layout_of_the_file() {
 fn forward_compares_the_last_output() {
     let case = case("keras", "gru_last");
     let forward = Forward::new(&case).unwrap();
-    let last = &forward.calls[0].last.unwrap().values;
+    let last = &forward.calls[0].last.as_ref().unwrap().values;
     let mut y = vec![f64::NAN; (forward.time - 1) * last.len()];
     y.extend(last);
     let mut outputs = Outputs { y, h: vec![], c: vec![] };
@@ -111,8 +111,8 @@ fn each_call_starts_from_the_state_the_last_one_left() {
     assert_eq!(calls.len(), 3);
     assert!(calls[0].h0.is_none() && calls[0].c0.is_none());
     for (k, call) in calls.iter().enumerate().skip(1) {
-        assert_eq!(call.h0.unwrap().values, case.tensor(&format!("state_0_call{}", k - 1)).values);
-        assert_eq!(call.c0.unwrap().values, case.tensor(&format!("state_1_call{}", k - 1)).values);
+        assert_eq!(call.h0.as_ref().unwrap().values, case.tensor(&format!("state_0_call{}", k - 1)).values);
+        assert_eq!(call.c0.as_ref().unwrap().values, case.tensor(&format!("state_1_call{}", k - 1)).values);
     }
 }
 
