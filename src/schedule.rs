@@ -49,6 +49,8 @@ pub struct Plan {
     pub parts: usize,
     /// Timesteps whose input product is computed at once.
     pub block: usize,
+    /// Threads that share the units of every step, where rows are too few to be shared: a gang, which meets at each step.
+    pub gang: usize,
 }
 
 impl Plan {
@@ -58,15 +60,35 @@ impl Plan {
         let rows = batch.div_ceil(parts).max(1);
         let row_bytes = dims.cell.gates().saturating_mul(dims.hidden).saturating_mul(bytes);
         let block = (BLOCK_BYTES / row_bytes.saturating_mul(rows).max(1)).clamp(1, time.max(1));
-        Plan { parts, block }
+        let gang = if parts == 1 { gang(dims, time, batch).min(threads).max(1) } else { 1 };
+        Plan { parts, block, gang }
     }
 }
+
+/// Floating-point operations of a step that are worth a thread's coming to it: some two microseconds.
+const WORTH_A_MEETING: f64 = 2e5;
+
+/// Threads that are worth sharing the units of a step, if there were as many.
+fn gang(dims: Dims, time: usize, batch: usize) -> usize {
+    let step = dims.flops() / (dims.input + dims.output()).max(1) as f64 * dims.output() as f64 * batch as f64;
+    if time < STEPS_OF_A_GANG || step * (time as f64) < WORTH_A_GANG {
+        return 1;
+    }
+    ((step / WORTH_A_MEETING) as usize).min(dims.hidden / UNITS_OF_A_MEMBER)
+}
+
+/// Fewest steps, and operations in all of them, that a gang is called for: waking one takes tens of microseconds.
+const STEPS_OF_A_GANG: usize = 8;
+const WORTH_A_GANG: f64 = 5e6;
+
+/// Fewest units of a member.
+const UNITS_OF_A_MEMBER: usize = 64;
 
 impl Threads {
     /// The plan for `[T, N, I]` with the threads that there are now. They are counted only where the work is worth more
     /// than one: counting starts rayon's global pool.
     pub(crate) fn plan(self, dims: Dims, time: usize, batch: usize, bytes: usize) -> Plan {
-        let threads = if worth(dims, time, batch) > 1 { self.count() } else { 1 };
+        let threads = if worth(dims, time, batch).max(gang(dims, time, batch)) > 1 { self.count() } else { 1 };
         Plan::new(dims, time, batch, threads, bytes)
     }
 }

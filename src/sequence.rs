@@ -13,6 +13,7 @@ use crate::state::Planes;
 use crate::workspace::Scratch;
 use gatefold_kernels::buf::padded;
 use gatefold_kernels::real::Real;
+use gatefold_kernels::relay::{Relay, Walk};
 use std::ops::Range;
 
 /// The rows of a batch, or some of them, through a sequence.
@@ -44,6 +45,9 @@ impl<T: Real> Split for Job<'_, T> {
         let [time, batch, _] = self.input.sizes();
         let [scratch, ..] = std::mem::take(&mut self.scratch) else { return Ok(()) };
         scratch.roster.begin(&self.input);
+        if self.input.is_whole() && self.relay(scratch)? {
+            return self.last(scratch);
+        }
         for first in (0..time).step_by(self.plan.block) {
             let end = time.min(first + self.plan.block);
             let times = match self.input.direction {
@@ -72,6 +76,59 @@ impl<T: Real> Split for Job<'_, T> {
 }
 
 impl<T: Real> Job<'_, T> {
+    /// All steps in one call of the kernels, if they compute every stage of the layer in that way.
+    fn relay(&mut self, scratch: &mut Scratch<T>) -> Result<bool> {
+        let Source::Padded(x) = self.input.x else { return Ok(false) };
+        let (time, batch) = (x.shape().time, x.shape().batch);
+        let pairs = self.stages.iter().zip(&mut scratch.products);
+        let mut stages = pairs.map_while(|(stage, product)| stage.relay(product));
+        let (first, second) = (stages.next(), stages.next());
+        let mut two;
+        let mut one;
+        let stages = match (first, second, self.stages) {
+            (Some(first), Some(second), [_, _]) => {
+                two = [first, second];
+                &mut two[..]
+            }
+            (Some(first), None, [_]) => {
+                one = [first];
+                &mut one[..]
+            }
+            _ => return Ok(false),
+        };
+        let rows = StepRows { count: batch };
+        let (hidden, output) = (self.dims.hidden, self.dims.output());
+        let mut between = scratch.between.each_mut().map(|plane| &mut **plane);
+        Relay {
+            isa: self.stages[0].isa(),
+            threads: self.plan.gang,
+            stages,
+            x,
+            h: rows.pair(&mut self.state.h, output)?,
+            c: self.state.c.as_mut().map(|c| rows.pair(c, hidden)).transpose()?,
+            between: match self.stages {
+                [_, _] => Some(rows.pair(&mut between, hidden)?),
+                _ => None,
+            },
+            y: match &mut self.y {
+                Output::Sequence(y) => Some(y.reborrow()),
+                _ => None,
+            },
+            walk: match self.input.direction {
+                Direction::Forward => Walk::Forward,
+                Direction::Reverse(Order::Input) => Walk::Backward,
+                Direction::Reverse(Order::Processing) => Walk::Flipped,
+            },
+            block: self.plan.block,
+            reverse: self.state.reverse,
+        }
+        .run()?;
+        if time % 2 == 1 {
+            self.state.flip();
+        }
+        Ok(true)
+    }
+
     /// The input products of all steps in `times`, for every row that takes part.
     fn input_products(&self, scratch: &mut Scratch<T>, times: Range<usize>) -> Result<()> {
         let Scratch { products, roster, .. } = scratch;
@@ -212,6 +269,12 @@ impl StepRows {
     /// A padded plane to read, `[N, H padded]`.
     fn read<'a, T: Real>(self, plane: &'a [T], units: usize) -> Result<MatRef<'a, T>> {
         Ok(MatRef::dense(plane, self.count, padded::<T>(units))?)
+    }
+
+    /// Two padded planes to write.
+    fn pair<'a, T: Real>(self, planes: &'a mut [&mut [T]; 2], units: usize) -> Result<[MatMut<'a, T>; 2]> {
+        let [first, second] = planes;
+        Ok([self.write(first, units)?, self.write(second, units)?])
     }
 
     /// A padded plane to write, `[N, H padded]`.

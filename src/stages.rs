@@ -16,6 +16,7 @@ use gatefold_kernels::isa::Isa;
 use gatefold_kernels::pack::{GateOrder, Panel, PanelShape};
 use gatefold_kernels::pointwise::Pointwise;
 use gatefold_kernels::real::Real;
+use gatefold_kernels::relay::RelayStage;
 use gatefold_kernels::step::Step;
 use std::ops::Range;
 use std::sync::Arc;
@@ -201,6 +202,11 @@ impl<T: Real> Stage<T> {
         }
     }
 
+    /// The instruction set.
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
     /// Bytes of the weights as they are kept.
     pub(crate) fn bytes(&self) -> usize {
         match &self.engine {
@@ -208,6 +214,16 @@ impl<T: Real> Stage<T> {
             Engine::Foreign { w, r, bias, heads, .. } => {
                 size_of_val(&**w) + size_of_val(&**r) + size_of_val(&**bias) + heads.bytes()
             }
+        }
+    }
+
+    /// The stage for the kernel that runs whole sequences, if that computes it; `product` is room for the input product.
+    pub(crate) fn relay<'a>(&'a self, product: &'a mut [T]) -> Option<RelayStage<'a, T>> {
+        match (&self.engine, &self.options) {
+            (Engine::Packed { input, recurrent }, None) => {
+                Some(RelayStage { kind: self.part.kind, input, recurrent, product })
+            }
+            _ => None,
         }
     }
 

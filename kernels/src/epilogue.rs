@@ -11,7 +11,7 @@ use crate::shape::ShapeError;
 use crate::tile::{At, Epilogue};
 
 /// Most state planes that a stage reads or writes.
-const MAX_PLANES: usize = 2;
+pub(crate) const MAX_PLANES: usize = 2;
 
 /// What a stage reads and writes beside its recurrent product: N rows each.
 #[derive(Debug)]
@@ -36,38 +36,44 @@ pub struct StepState<'a, 'b, T> {
 /// The stage with pointers to all that it reads and writes.
 #[derive(Clone, Copy)]
 pub(crate) struct Finish<T, C> {
-    stage: C,
-    input: Plane<T>,
-    gates: GateStrides,
-    prev: [Plane<T>; MAX_PLANES],
-    next: [Plane<T>; MAX_PLANES],
-    y: Option<Plane<T>>,
+    pub(crate) stage: C,
+    pub(crate) input: Plane<T>,
+    pub(crate) gates: GateStrides,
+    pub(crate) prev: [Plane<T>; MAX_PLANES],
+    pub(crate) next: [Plane<T>; MAX_PLANES],
+    pub(crate) y: Option<Plane<T>>,
     /// Null: zeros.
-    row: *const T,
+    pub(crate) row: *const T,
     /// Heads before the per-unit vectors.
-    biases: usize,
+    pub(crate) biases: usize,
 }
 
 /// Rows at a stride. What is only read is never written through it.
-#[derive(Clone, Copy)]
-struct Plane<T> {
-    ptr: *mut T,
-    stride: usize,
+pub(crate) struct Plane<T> {
+    pub(crate) ptr: *mut T,
+    pub(crate) stride: usize,
 }
 
+impl<T> Clone for Plane<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Plane<T> {}
+
 impl<T> Plane<T> {
-    const NONE: Self = Plane { ptr: std::ptr::null_mut(), stride: 0 };
+    pub(crate) const NONE: Self = Plane { ptr: std::ptr::null_mut(), stride: 0 };
 
     fn read(m: &MatRef<'_, T>) -> Self {
         Plane { ptr: m.as_ptr().cast_mut(), stride: m.row_stride() }
     }
 
-    fn write(m: &mut MatMut<'_, T>) -> Self {
+    pub(crate) fn write(m: &mut MatMut<'_, T>) -> Self {
         Plane { ptr: m.as_mut_ptr(), stride: m.row_stride() }
     }
 
     #[inline(always)]
-    fn at(self, row: usize, unit: usize) -> *mut T {
+    pub(crate) fn at(self, row: usize, unit: usize) -> *mut T {
         self.ptr.wrapping_add(row * self.stride + unit)
     }
 }
@@ -144,7 +150,7 @@ impl<T: Real, C: Stage> Finish<T, C> {
 }
 
 /// Gates of the input product that the recurrent one continues.
-const fn chained<C: Stage>() -> usize {
+pub(crate) const fn chained<C: Stage>() -> usize {
     <C::Input<()> as Block<()>>::N - <C::Late<()> as Block<()>>::N
 }
 

@@ -20,6 +20,7 @@ mod micro;
 pub mod pack;
 pub mod pointwise;
 pub mod real;
+pub mod relay;
 pub mod seq;
 pub mod shape;
 pub mod step;

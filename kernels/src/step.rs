@@ -60,7 +60,7 @@ impl<T: Real> StageVisitor for Visit<'_, '_, T> {
         // SAFETY: used below, once, inside the borrows, for the rows and units given.
         let epilogue = unsafe { Finish::new(stage, isa, operand.rows(), panel.shape().units, &mut state)? };
         // SAFETY: `step` and `Finish::new` compared the sizes with the panel's and the stage's.
-        let product = unsafe { Product::new(SeqRef::from_matrix(operand)?, select, panel, reverse, epilogue) };
+        let product = unsafe { Product::new(SeqRef::from_matrix(operand)?, select, panel.whole(), reverse, epilogue) };
         T::dispatch(isa, product);
         Ok(())
     }

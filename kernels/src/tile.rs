@@ -6,7 +6,7 @@
 use crate::block::Block;
 use crate::isa::{Op, Simd};
 use crate::micro::{MOST, Task, Tiles};
-use crate::pack::Panel;
+use crate::pack::PanelRef;
 use crate::real::Real;
 use crate::seq::SeqRef;
 use std::mem::MaybeUninit;
@@ -49,7 +49,7 @@ pub(crate) struct At<T> {
 pub(crate) struct Product<'a, T, E> {
     rows: SeqRef<'a, T>,
     select: Option<&'a [u32]>,
-    panel: &'a Panel<T>,
+    panel: PanelRef<'a, T>,
     reverse: bool,
     epilogue: E,
 }
@@ -83,7 +83,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     pub(crate) unsafe fn new(
         rows: SeqRef<'a, T>,
         select: Option<&'a [u32]>,
-        panel: &'a Panel<T>,
+        panel: PanelRef<'a, T>,
         reverse: bool,
         epilogue: E,
     ) -> Self {
