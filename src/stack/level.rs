@@ -14,6 +14,7 @@ use gatefold_kernels::buf::Buf;
 /// One layer of a [`Stack`](super::Stack).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "a stack has a few; what is large in them is on the heap")]
 pub enum Level<T> {
     /// In one direction.
     One {

@@ -164,7 +164,7 @@ pub fn pass(case: &Case) -> Pass<'_> {
         direction: if constructor.go_backwards { Direction::GoBackwards } else { Direction::Forward },
         merge,
         sizes,
-        x,
+        x: x.clone(),
         batch_first: true,
         rows,
         calls: (0..calls).map(|k| call(case, &wrapped, calls, k)).collect(),

@@ -112,10 +112,10 @@ fn activation(
         "Relu" => Activation::Relu,
         "Softplus" => Activation::Softplus,
         "Softsign" => Activation::Softsign,
-        "LeakyRelu" => Activation::LeakyRelu(alpha(0.01)),
+        "LeakyRelu" => Activation::LeakyRelu(alpha(f64::from(0.01f32))),
         "ThresholdedRelu" => Activation::ThresholdedRelu(alpha(1.0)),
         "Elu" => Activation::Elu(alpha(1.0)),
-        "HardSigmoid" => Activation::HardSigmoid(alpha(0.2), beta(0.5)),
+        "HardSigmoid" => Activation::HardSigmoid(alpha(f64::from(0.2f32)), beta(0.5)),
         "Affine" => Activation::Affine(alpha(1.0), beta(0.0)),
         "ScaledTanh" => Activation::ScaledTanh(alpha(1.0), beta(1.0)),
         _ => unknown(case, "activations", name),
@@ -166,16 +166,41 @@ pub fn pass(case: &Case) -> Pass<'_> {
         h: Some(state(case.tensor("Y_h"))),
         c: lstm.then(|| state(case.tensor("Y_c"))),
     };
-    Pass {
+    let mut pass = Pass {
         name: &case.name,
         levels: vec![(0..node.directions).map(|d| node.layer(case, d, sizes.input)).collect()],
         direction: node.direction,
         // [N, T, D, H] are the channels of both side by side.
         merge: if node.layout { Merge::Concat } else { Merge::Directions },
         sizes,
-        x,
+        x: x.clone(),
         batch_first: node.layout,
         rows: lengths(case.tensors.get("sequence_lens")),
         calls: vec![call],
+    };
+    end_before_overflow(&mut pass);
+    pass
+}
+
+/// Ends a pass before the first step of which ONNX Runtime gives no number. Its Softplus is infinite for arguments past 88,
+/// where exp overflows in f32; that of 89 is 89.
+fn end_before_overflow(pass: &mut Pass<'_>) {
+    let (name, Sizes { time, batch, .. }) = (pass.name, pass.sizes);
+    let y = pass.calls[0].y.as_mut().expect("Y");
+    let step = y.values.len() / time;
+    let steps = y.values.chunks_exact(step).take_while(|step| step.iter().all(|v| v.is_finite())).count();
+    if steps == time {
+        return;
     }
+    let [level] = &pass.levels[..] else { panic!("{name}: levels") };
+    let [layer] = &level[..] else { panic!("{name}: not finite in two directions") };
+    let simple = (layer.cell, pass.direction, pass.batch_first) == (Cell::SimpleRnn, Direction::Forward, false);
+    assert!(simple && steps > 0 && layer.activations == [Activation::Softplus], "{name}: not finite");
+    y.shape[0] = steps;
+    y.values.truncate(steps * step);
+    let last = y.values[(steps - 1) * step..].to_vec();
+    pass.calls[0].h = Some(Tensor { shape: vec![1, batch, layer.hidden], dtype: pass.x.dtype, values: last });
+    pass.x.values.truncate(steps * batch * layer.input);
+    pass.x.shape[0] = steps;
+    pass.sizes.time = steps;
 }

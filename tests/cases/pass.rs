@@ -16,7 +16,7 @@ pub struct Pass<'a> {
     pub merge: Merge,
     pub sizes: Sizes,
     /// `[T, N, I]`, or `[N, T, I]` if `batch_first`.
-    pub x: &'a Tensor,
+    pub x: Tensor,
     /// Whether x and y have the batch as their first axis.
     pub batch_first: bool,
     pub rows: Rows,
