@@ -33,6 +33,7 @@ const PACKAGES: &[Layers] = &[
             &["block", "isa", "shape"],
             &["mat", "real"],
             &["buf", "math", "seq"],
+            &["activation"],
             &["cell", "pack"],
             &["tile"],
             &["gemm"],

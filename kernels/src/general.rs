@@ -6,9 +6,8 @@
 //!
 //! Where nothing departs from the standard equations the result has the same bits as the fused stage's.
 
-use crate::activation::Activation;
+use crate::activation::{Activation, activate};
 use crate::cell::{StageKind, flush, update};
-use crate::elementwise::activate;
 use crate::epilogue::StepState;
 use crate::gemm::{GateStrides, check_selection, load_up_to, store_up_to};
 use crate::isa::{Dispatch, Isa, Op, Simd};

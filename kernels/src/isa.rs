@@ -13,6 +13,7 @@
 
 mod simd;
 
+pub(crate) use simd::apart;
 pub use simd::{Op, Simd, Token};
 use std::fmt;
 use std::sync::OnceLock;

@@ -1,4 +1,5 @@
-//! exp, sigmoid and tanh on vectors: the same bits on every instruction set.
+//! exp, sigmoid and tanh on vectors: the same bits on every instruction set. What other activations need beside them is
+//! in [`smooth`] and [`piecewise`].
 //!
 //! # Method
 //! With n the integer nearest to x / ln 2 and z = x / ln 2 - n, |z| <= 1/2,
@@ -14,8 +15,8 @@
 //!   and Q = r coth r. With M = (2^n - 1) / 2 and N = Q + r it is (r + M N) / (Q + M N). Nothing cancels, and for small
 //!   |x|, where n = 0, it is r / Q.
 //!
-//! `tools/minimax.py` computed the polynomials (Remez' algorithm: least greatest error) and every other constant of this
-//! file that the standard library does not have. Horner's rule evaluates them: Estrin's scheme would be one operation
+//! `tools/minimax.py` computed the polynomials (Remez' algorithm: least greatest error) and every other constant of these
+//! functions that the standard library does not have. Horner's rule evaluates them: Estrin's scheme would be one operation
 //! more in f64, and was slower, since other elements fill the latency.
 //!
 //! # Accuracy
@@ -42,80 +43,13 @@
 //! | sigmoid | 14 | 17 | 15 | 18 |
 //! | tanh | 17 | 20 | 19 | 22 |
 
+mod constants;
+pub mod piecewise;
+pub mod smooth;
+
 use crate::isa::Simd;
 use crate::real::Real;
-
-/// The constants of the elementary functions for one element type.
-pub trait Elementary: Sized + 'static {
-    /// 1.5 * 2^MANTISSA_BITS. A sum with it is rounded to an integer, which its low bits hold for [`Simd::ldexp`].
-    const MAGIC: Self;
-    /// More by the bias of the exponent: [`Simd::ldexp`] of +0 then is 2^n, by a shift alone.
-    const MAGIC_POWER: Self;
-    /// One less: 2^n / 2.
-    const MAGIC_HALF_POWER: Self;
-    /// 1 / ln 2, rounded.
-    const LOG2E: Self;
-    /// The rest of 1 / ln 2.
-    const LOG2E_LO: Self;
-    /// 2 / ln 2.
-    const TWICE_LOG2E: Self;
-    /// ln(2) / 2. Its rest would count for n = 1 and 2 only, where the errors of HALF_COTH cancel it.
-    const HALF_LN2: Self;
-    /// z coth(z ln(2)/2) as a polynomial in z², the constant term first.
-    const COTH: &'static [Self];
-    /// r coth r as a polynomial in r².
-    const HALF_COTH: &'static [Self];
-    /// The least argument whose exponential is a normal number; whose sigmoid is one, too.
-    const EXP_NORMAL: Self;
-    /// The least argument whose exponential rounds to infinity.
-    const EXP_INFINITE: Self;
-    /// Positive infinity.
-    const INFINITY: Self;
-}
-
-impl Elementary for f32 {
-    const MAGIC: f32 = 12_582_912.0;
-    const MAGIC_POWER: f32 = Self::MAGIC + 127.0;
-    const MAGIC_HALF_POWER: f32 = Self::MAGIC + 126.0;
-    const LOG2E: f32 = std::f32::consts::LOG2_E;
-    const LOG2E_LO: f32 = 1.925963e-8;
-    const TWICE_LOG2E: f32 = 2.0 * Self::LOG2E;
-    const HALF_LN2: f32 = std::f32::consts::LN_2 / 2.0;
-    const COTH: &'static [f32] = &[2.88539, 0.11552478, -0.0009229696];
-    const HALF_COTH: &'static [f32] = &[1.0, 0.33333224, -0.022117939];
-    const EXP_NORMAL: f32 = -87.33654;
-    const EXP_INFINITE: f32 = 88.72284;
-    const INFINITY: f32 = f32::INFINITY;
-}
-
-impl Elementary for f64 {
-    const MAGIC: f64 = 6_755_399_441_055_744.0;
-    const MAGIC_POWER: f64 = Self::MAGIC + 1023.0;
-    const MAGIC_HALF_POWER: f64 = Self::MAGIC + 1022.0;
-    const LOG2E: f64 = std::f64::consts::LOG2_E;
-    const LOG2E_LO: f64 = 2.0355273740931033e-17;
-    const TWICE_LOG2E: f64 = 2.0 * Self::LOG2E;
-    const HALF_LN2: f64 = std::f64::consts::LN_2 / 2.0;
-    const COTH: &'static [f64] = &[
-        2.8853900817779268,
-        0.11552453009332665,
-        -0.0009250684777813299,
-        1.0582189052506253e-5,
-        -1.2710432536528578e-7,
-        1.5311599786296891e-9,
-    ];
-    const HALF_COTH: &'static [f64] = &[
-        1.0,
-        0.33333333333333737,
-        -0.022222222223717492,
-        0.002116402131953925,
-        -0.00021163528071922082,
-        2.1178634290417457e-5,
-    ];
-    const EXP_NORMAL: f64 = -708.3964185322641;
-    const EXP_INFINITE: f64 = 709.7827128933841;
-    const INFINITY: f64 = f64::INFINITY;
-}
+pub use constants::Elementary;
 
 /// c0 + c1 x + c2 x² + ... by Horner's rule.
 #[inline(always)]
@@ -168,11 +102,7 @@ pub fn tanh<T: Real, S: Simd<T>>(s: S, x: S::V) -> S::V {
     let magnitude = s.abs(x);
     // The result is 1 before; beyond, 2^n would not be a number.
     let clamped = s.min(s.splat(T::from_f64(20.0)), magnitude);
-    let magic = s.splat(T::MAGIC_HALF_POWER);
-    let t = s.fma(clamped, s.splat(T::TWICE_LOG2E), magic);
-    let n = s.sub(t, magic);
-    let r = s.fnma(n, s.splat(T::HALF_LN2), clamped);
-    let q = polynomial(s, s.mul(r, r), T::HALF_COTH);
+    let (t, r, q) = halves(s, clamped, T::MAGIC_HALF_POWER);
     let half_power = s.ldexp(s.splat(T::ZERO), t);
     let m = s.sub(half_power, s.splat(T::from_f64(0.5)));
     let numerator = s.add(q, r);
@@ -182,4 +112,14 @@ pub fn tanh<T: Real, S: Simd<T>>(s: S, x: S::V) -> S::V {
     // a subnormal, -infinity of +0 and a number of all else, even of NaN: one comparison tells subnormals apart.
     let lowered = s.ldexp(magnitude, s.splat(T::from_f64(T::MAGIC.to_f64() - 1.0)));
     s.select_lt(lowered, s.splat(T::INFINITY), y, s.splat(T::ZERO))
+}
+
+/// exp(2x) = 2^n (Q + r) / (Q - r): the sum of n and `magic`, r and Q.
+#[inline(always)]
+fn halves<T: Real, S: Simd<T>>(s: S, x: S::V, magic: T) -> (S::V, S::V, S::V) {
+    let magic = s.splat(magic);
+    let t = s.fma(x, s.splat(T::TWICE_LOG2E), magic);
+    let n = s.sub(t, magic);
+    let r = s.fnma(n, s.splat(T::HALF_LN2), x);
+    (t, r, polynomial(s, s.mul(r, r), T::HALF_COTH))
 }

@@ -4,7 +4,7 @@
 //! split, so that neither the shape of the tile nor the width of a vector can change a bit of the result.
 
 use crate::block::{Block, ByLength};
-use crate::isa::{Op, Simd, Token};
+use crate::isa::{Op, Simd, apart};
 use crate::pack::Panel;
 use crate::real::Real;
 use crate::seq::SeqRef;
@@ -158,12 +158,6 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
             }
         }
     }
-}
-
-/// Runs `f` in a function of its own. (On one with target features, Rust 1.95 drops `inline(never)`.)
-#[inline(never)]
-fn apart<S: Token, R>(s: S, f: impl FnOnce() -> R) -> R {
-    s.vectorize(f)
 }
 
 /// The accumulators plus the products of their rows and gates, k ascending.

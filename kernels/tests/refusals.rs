@@ -4,9 +4,10 @@ mod common;
 
 use common::{Random, Scalar};
 use gatefold_kernels::StepState;
+use gatefold_kernels::activation::Activation;
 use gatefold_kernels::buf::{Buf, padded};
 use gatefold_kernels::cell::StageKind;
-use gatefold_kernels::elementwise::{Elementwise, Function};
+use gatefold_kernels::elementwise::Elementwise;
 use gatefold_kernels::gemm::{Gemm, Start};
 use gatefold_kernels::isa::{Dispatch, Isa};
 use gatefold_kernels::mat::{MatMut, MatRef};
@@ -262,7 +263,7 @@ fn unfused_steps_name_what_does_not_fit() {
 #[test]
 fn slices_of_other_lengths_are_refused() {
     fn run(y: &mut [f32]) -> Result<(), ShapeError> {
-        Elementwise { isa: portable(), function: Function::Tanh, x: &[1.0; 3], y }.run()
+        Elementwise { isa: portable(), function: Activation::Tanh, x: &[1.0; 3], y }.run()
     }
     let mut y = [f32::CANARY; 4];
     assert_eq!(run(&mut y), error("y", 3, 4));

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Prints the constants of kernels/src/math.rs and the greatest errors there can be. Needs mpmath and SciPy (PyPI).
+"""Prints the constants of exp, sigmoid and tanh in kernels/src/math/constants.rs and the greatest errors there can be.
+Needs mpmath and SciPy (PyPI).
 
 Everything rests on Q(v) = z coth(a z / 2), where v = z^2, for which exp(a z) = (Q + z) / (Q - z). It is fitted by a
 polynomial in v by Remez' exchange algorithm; its constant term is given.
@@ -30,8 +31,8 @@ def shortest(x, bits):
 class Fit:
     """c0 + c1 v + ... for Q over 0 < v <= top, such that the greatest |weight(v) (fit / Q - 1)| is least."""
 
-    def __init__(self, a, c0, degree, top, weight):
-        self.a, self.c0, self.degree, self.top, self.weight = a, c0, degree, top, weight
+    def __init__(self, q, c0, degree, top, weight):
+        self.q, self.c0, self.degree, self.top, self.weight = q, c0, degree, top, weight
         points = [top * (1 - cos(pi * (2 * i + 1) / (2 * degree + 2))) / 2 for i in range(degree + 1)]
         while True:
             # Unknown: c1, c2, ... and the level e, where the error at the i-th point is to be (-1)^i e.
@@ -42,10 +43,6 @@ class Fit:
             self.worst = max(abs(self.error(v)) for v in points)
             if self.worst <= abs(level) * (1 + mpf(10) ** -9):
                 break
-
-    def q(self, v):
-        z = sqrt(v)
-        return z * coth(self.a * z / 2)
 
     def row(self, v):
         return [self.weight(v) * v**k / self.q(v) for k in range(1, self.degree + 1)]
@@ -76,6 +73,11 @@ class Fit:
         unit = np.where(self.weight(v.value) == 1, 1, 1 / np.maximum(np.abs(z), 1e-9))
         total.errors[object()] = float(self.worst) * unit * total.value
         return total
+
+
+def coth_of(a):
+    """Q as a function of v."""
+    return lambda v: sqrt(v) * coth(a * sqrt(v) / 2)
 
 
 def least_argument(value, bits):
@@ -160,10 +162,10 @@ def show(name, bits, greatest_exponent, degree):
 
     # Rounding errors may push the reduced argument past the middle of two integers.
     top = (1 + ldexp(mpf(1), -16)) ** 2
-    fit = Fit(ln(2), rounded(2 / ln(2), bits), degree, top / 4, sqrt_of)
+    fit = Fit(coth_of(ln(2)), rounded(2 / ln(2), bits), degree, top / 4, sqrt_of)
     for k, c in enumerate([fit.c0] + fit.rest):
         line(f"COTH[{k}]", c)
-    half = Fit(mpf(2), mpf(1), degree, top * (ln(2) / 4) ** 2, one)
+    half = Fit(coth_of(mpf(2)), mpf(1), degree, top * (ln(2) / 4) ** 2, one)
     balanced, error, unbalanced = balance(half, bits)
     for k, c in enumerate([half.c0] + balanced):
         line(f"HALF_COTH[{k}]", c)
@@ -179,5 +181,6 @@ def one(v):
     return np.ones_like(v) if isinstance(v, np.ndarray) else mpf(1)
 
 
-show("f32", 24, 127, 2)
-show("f64", 53, 1023, 5)
+if __name__ == "__main__":
+    show("f32", 24, 127, 2)
+    show("f64", 53, 1023, 5)

@@ -16,6 +16,12 @@ pub trait Token: Copy + Debug + PartialEq + Send + Sync + 'static {
     fn vectorize<R>(self, f: impl FnOnce() -> R) -> R;
 }
 
+/// Runs `f` in a function of its own. (On one with target features, Rust 1.95 drops `inline(never)`.)
+#[inline(never)]
+pub(crate) fn apart<S: Token, R>(s: S, f: impl FnOnce() -> R) -> R {
+    s.vectorize(f)
+}
+
 /// Vectors of `T` under one instruction set.
 ///
 /// Every operation gives the same bits on every instruction set: one IEEE rounding each, the default

@@ -1,75 +1,41 @@
 //! exp, sigmoid and tanh against their true values, and the same bits on every instruction set.
 
 mod oracle;
+mod points;
+mod wide;
 
-use gatefold_kernels::elementwise::{Elementwise, Function};
+use gatefold_kernels::activation::Activation;
+use gatefold_kernels::elementwise::Elementwise;
 use gatefold_kernels::isa::Isa;
-use gatefold_kernels::real::Real;
 use gatefold_kernels::shape::ShapeError;
-use oracle::{Wide, ulps};
+use points::{Float, arguments, neighbourhoods, patterns, same};
+use wide::{Wide, ulps};
+
+/// What is tested here.
+const FUNCTIONS: &[Activation] = &[Activation::Exponential, Activation::Sigmoid, Activation::Tanh];
 
 /// The bounds that the documentation of `math` gives, in units in the last place of f32 and f64.
-const BOUNDS: [(Function, f64, f64); 3] =
-    [(Function::Exp, 1.61, 1.60), (Function::Sigmoid, 2.77, 2.76), (Function::Tanh, 2.97, 2.99)];
+const BOUNDS: [(Activation, f64, f64); 3] =
+    [(Activation::Exponential, 1.61, 1.60), (Activation::Sigmoid, 2.77, 2.76), (Activation::Tanh, 2.97, 2.99)];
 
-/// An element type as a test sees it.
-trait Float: Real {
-    /// Bits of the significand, the leading one included.
-    const DIGITS: u32;
-    /// Exponents of the least normal and the greatest finite number.
-    const EXPONENTS: (i32, i32);
-    fn of_bits(bits: u64) -> Self;
-    fn bits(self) -> u64;
-    fn truth(function: Function, x: Self) -> Wide;
-    fn limit(function: Function) -> f64;
+fn truth<T: Float>(function: Activation, x: T) -> Wide {
+    let x = x.to_f64();
+    if T::DIGITS == 24 { oracle::narrow(function, x).into() } else { oracle::wide(function, x.clamp(-2000.0, 2000.0)) }
 }
 
-impl Float for f32 {
-    const DIGITS: u32 = 24;
-    const EXPONENTS: (i32, i32) = (-126, 127);
-    fn of_bits(bits: u64) -> f32 {
-        f32::from_bits(bits as u32)
-    }
-    fn bits(self) -> u64 {
-        self.to_bits().into()
-    }
-    fn truth(function: Function, x: f32) -> Wide {
-        oracle::narrow(function, x.into()).into()
-    }
-    fn limit(function: Function) -> f64 {
-        BOUNDS.iter().find(|row| row.0 == function).unwrap().1
-    }
+fn limit<T: Float>(function: Activation) -> f64 {
+    let &(_, single, double) = BOUNDS.iter().find(|row| row.0 == function).unwrap();
+    if T::DIGITS == 24 { single } else { double }
 }
 
-impl Float for f64 {
-    const DIGITS: u32 = 53;
-    const EXPONENTS: (i32, i32) = (-1022, 1023);
-    fn of_bits(bits: u64) -> f64 {
-        f64::from_bits(bits)
-    }
-    fn bits(self) -> u64 {
-        self.to_bits()
-    }
-    fn truth(function: Function, x: f64) -> Wide {
-        oracle::wide(function, x.clamp(-2000.0, 2000.0))
-    }
-    fn limit(function: Function) -> f64 {
-        BOUNDS.iter().find(|row| row.0 == function).unwrap().2
-    }
-}
-
-fn power<T: Float>(exponent: i32) -> T {
-    T::of_bits(((exponent + T::EXPONENTS.1) as u64) << (T::DIGITS - 1))
-}
-
-fn compute<T: Float>(isa: Isa, function: Function, x: &[T]) -> Vec<T> {
+fn compute<T: Float>(isa: Isa, function: Activation, x: &[T]) -> Vec<T> {
     let mut y = vec![T::NAN; x.len()];
     Elementwise { isa, function, x, y: &mut y }.run().unwrap();
     y
 }
 
 /// The result that must be hit to the bit, where there is one: at zeros, infinities and NaN, and beyond the ends.
-fn exact<T: Float>(function: Function, x: T, truth: Wide) -> Option<f64> {
+fn exact<T: Float>(function: Activation, x: T, truth: Wide) -> Option<f64> {
     let argument = x.to_f64();
     if !argument.is_finite() || argument == 0.0 {
         // The library's functions are exact there.
@@ -77,22 +43,22 @@ fn exact<T: Float>(function: Function, x: T, truth: Wide) -> Option<f64> {
     }
     let (least, greatest) = T::EXPONENTS;
     // tanh(x) is just below x where it is small; that of the least normal number still rounds to it.
-    let exponent = if function == Function::Tanh { Wide::from(argument).exponent() } else { truth.exponent() };
+    let exponent = if function == Activation::Tanh { Wide::from(argument).exponent() } else { truth.exponent() };
     match exponent {
         e if e < least => Some(0.0),
         // No argument's exponential lies between the greatest number and this power of two.
-        e if e > greatest && function != Function::Tanh => Some(f64::INFINITY),
+        e if e > greatest && function != Activation::Tanh => Some(f64::INFINITY),
         _ => None,
     }
 }
 
 /// The error of y, in units in the last place, if it is allowed.
-fn judge<T: Float>(function: Function, x: T, y: T) -> Result<f64, String> {
-    let truth = T::truth(function, x);
+fn judge<T: Float>(function: Activation, x: T, y: T) -> Result<f64, String> {
+    let truth = truth(function, x);
     let (error, allowed) = match exact(function, x, truth) {
         Some(value) if value.is_nan() => (if y.to_f64().is_nan() { 0.0 } else { f64::INFINITY }, 0.0),
         Some(value) => (if y.bits() == T::from_f64(value).bits() { 0.0 } else { f64::INFINITY }, 0.0),
-        None => (ulps(y.to_f64(), truth, T::DIGITS), T::limit(function)),
+        None => (ulps(y.to_f64(), truth, T::DIGITS), limit::<T>(function)),
     };
     if error <= allowed {
         return Ok(error);
@@ -100,14 +66,9 @@ fn judge<T: Float>(function: Function, x: T, y: T) -> Result<f64, String> {
     Err(format!("{function:?}({x:?}, {:#x}) = {y:?}, {error} ulp from {truth:?}; allowed {allowed}", x.bits()))
 }
 
-/// The same bits, or both NaN.
-fn same<T: Float>(y: T, z: T) -> bool {
-    y.bits() == z.bits() || (y.to_f64().is_nan() && z.to_f64().is_nan())
-}
-
 /// Judges every function at `points` under the first of `isas`, and asks the others for the same bits. Returns the
-/// greatest errors in the order of [`Function::ALL`]; panics with the first failures if there are any.
-fn sweep<T: Float>(isas: &[Isa], functions: &[Function], points: impl Iterator<Item = T>) -> Vec<f64> {
+/// greatest errors in the order of [`FUNCTIONS`]; panics with the first failures if there are any.
+fn sweep<T: Float>(isas: &[Isa], functions: &[Activation], points: impl Iterator<Item = T>) -> Vec<f64> {
     let mut points = points.peekable();
     let (mut worst, mut failures, mut chunk) = (vec![0.0; functions.len()], Vec::new(), Vec::new());
     while points.peek().is_some() && failures.len() < 10 {
@@ -135,52 +96,6 @@ fn sweep<T: Float>(isas: &[Isa], functions: &[Function], points: impl Iterator<I
     worst
 }
 
-/// Every `stride`-th bit pattern.
-fn patterns(stride: usize) -> impl Iterator<Item = f32> {
-    (0..1u64 << 32).step_by(stride).map(|bits| f32::from_bits(bits as u32))
-}
-
-/// A fixed sequence of pseudo-random bits (SplitMix64).
-fn random(seed: u64) -> impl Iterator<Item = u64> {
-    (1..).map(move |i: u64| {
-        let z = seed.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    })
-}
-
-/// Arguments of every magnitude, most of them where the functions vary, and many where the bounds are greatest: for
-/// tanh just above ln(2)/4, for sigmoid anywhere below -5.
-fn arguments(count: usize) -> impl Iterator<Item = f64> {
-    random(1).take(count).map(|bits| {
-        let unit = (bits >> 8) as f64 / (1u64 << 55) as f64 - 1.0;
-        match bits % 8 {
-            0 => f64::from_bits(bits),
-            1 => unit * 760.0,
-            2 => unit * 2f64.powi((bits >> 3) as i32 % 64 - 60),
-            3 => unit * 40.0,
-            4 | 5 => unit * 0.05 + 0.22,
-            _ => unit * 5.0,
-        }
-    })
-}
-
-/// `radius` bit patterns on both sides of every place where something changes.
-fn neighbourhoods<T: Float>(radius: u64) -> impl Iterator<Item = T> {
-    let ln2 = std::f64::consts::LN_2;
-    // The reductions change their n at odd multiples of ln(2)/2 and ln(2)/4.
-    let mut centres: Vec<f64> = (0..=120).map(|k| f64::from(k) * ln2 / 4.0).collect();
-    centres.extend([126.0, 127.0, 127.5, 128.0, 149.0, 1022.0, 1023.5, 1024.0, 1075.0].map(|k| k * ln2));
-    // Where results become 1, where arguments are clamped, and the ends of the types.
-    centres.extend([1.0, 8.66, 9.01, 17.33, 18.715, 19.06, 20.0, 36.737, 64.0]);
-    centres.extend([f64::from(f32::MAX), f64::MAX, f64::INFINITY, f64::from(f32::MIN_POSITIVE), f64::MIN_POSITIVE]);
-    centres.into_iter().flat_map(|x| [x, -x]).flat_map(move |x| {
-        let centre = T::from_f64(x).bits();
-        (0..=2 * radius).map(move |k| T::of_bits(centre.wrapping_add(k).wrapping_sub(radius)))
-    })
-}
-
 /// Whether 20 million results take about a second.
 fn fast(isa: Isa) -> bool {
     matches!(isa.name(), "avx512" | "avx2")
@@ -189,7 +104,7 @@ fn fast(isa: Isa) -> bool {
 #[test]
 fn f32_results_are_within_the_documented_bounds() {
     for &isa in Isa::available() {
-        let worst = sweep(&[isa], Function::ALL, patterns(if fast(isa) { 211 } else { 4099 }));
+        let worst = sweep(&[isa], FUNCTIONS, patterns(if fast(isa) { 211 } else { 4099 }));
         println!("{}: {worst:.4?}", isa.name());
     }
 }
@@ -197,14 +112,14 @@ fn f32_results_are_within_the_documented_bounds() {
 #[test]
 fn f32_results_are_right_around_every_threshold() {
     for &isa in Isa::available() {
-        sweep::<f32>(&[isa], Function::ALL, neighbourhoods(if fast(isa) { 20_000 } else { 500 }));
+        sweep::<f32>(&[isa], FUNCTIONS, neighbourhoods(if fast(isa) { 20_000 } else { 500 }));
     }
 }
 
 #[test]
 fn f64_results_are_within_the_documented_bounds() {
     for &isa in Isa::available() {
-        let worst = sweep(&[isa], Function::ALL, arguments(if fast(isa) { 300_000 } else { 30_000 }));
+        let worst = sweep(&[isa], FUNCTIONS, arguments(if fast(isa) { 300_000 } else { 30_000 }));
         println!("{}: {worst:.4?}", isa.name());
     }
 }
@@ -212,24 +127,24 @@ fn f64_results_are_within_the_documented_bounds() {
 #[test]
 fn f64_results_are_right_around_every_threshold() {
     for &isa in Isa::available() {
-        sweep::<f64>(&[isa], Function::ALL, neighbourhoods(if fast(isa) { 1000 } else { 50 }));
+        sweep::<f64>(&[isa], FUNCTIONS, neighbourhoods(if fast(isa) { 1000 } else { 50 }));
     }
 }
 
 /// Small enough for an emulator.
 #[test]
 fn every_instruction_set_gives_the_same_bits() {
-    sweep(Isa::available(), Function::ALL, patterns(20_011));
-    sweep::<f32>(Isa::available(), Function::ALL, neighbourhoods(100));
-    sweep(Isa::available(), Function::ALL, arguments(20_000));
-    sweep::<f64>(Isa::available(), Function::ALL, neighbourhoods(20));
+    sweep(Isa::available(), FUNCTIONS, patterns(20_011));
+    sweep::<f32>(Isa::available(), FUNCTIONS, neighbourhoods(100));
+    sweep(Isa::available(), FUNCTIONS, arguments(20_000));
+    sweep::<f64>(Isa::available(), FUNCTIONS, neighbourhoods(20));
 }
 
 #[test]
 #[ignore = "minutes: every f32 there is"]
 fn f32_exhaustively() {
     std::thread::scope(|scope| {
-        for &function in Function::ALL {
+        for &function in FUNCTIONS {
             scope.spawn(move || {
                 let worst = sweep(&Isa::available()[..1], &[function], patterns(1));
                 println!("f32 {function:?} {worst:.4?}");
@@ -242,7 +157,7 @@ fn f32_exhaustively() {
 #[ignore = "minutes: 20 million f64"]
 fn f64_at_length() {
     std::thread::scope(|scope| {
-        for &function in Function::ALL {
+        for &function in FUNCTIONS {
             scope.spawn(move || {
                 let worst = sweep(&Isa::available()[..1], &[function], arguments(20_000_000));
                 println!("f64 {function:?} {worst:.4?}");
@@ -252,11 +167,11 @@ fn f64_at_length() {
 }
 
 fn tanh_is_odd_and_bounded<T: Float>(points: impl Iterator<Item = T>) {
-    let x: Vec<T> = points.filter(|x| x.to_f64().abs() >= power::<T>(T::EXPONENTS.0).to_f64()).collect();
+    let x: Vec<T> = points.filter(|x| x.to_f64().abs() >= 2f64.powi(T::EXPONENTS.0)).collect();
     let opposite: Vec<T> = x.iter().map(|&x| T::from_f64(-x.to_f64())).collect();
     for &isa in Isa::available() {
-        let y = compute(isa, Function::Tanh, &x);
-        for (y, z) in y.iter().zip(compute(isa, Function::Tanh, &opposite)) {
+        let y = compute(isa, Activation::Tanh, &x);
+        for (y, z) in y.iter().zip(compute(isa, Activation::Tanh, &opposite)) {
             assert!(y.to_f64().abs() <= 1.0 && T::from_f64(-y.to_f64()).bits() == z.bits(), "{y:?} {z:?}");
         }
     }
@@ -270,7 +185,7 @@ fn tanh_is_odd_to_the_bit_and_never_above_one() {
 
 #[test]
 fn special_values() {
-    use Function::{Exp, Sigmoid, Tanh};
+    use Activation::{Exponential as Exp, Sigmoid, Tanh};
     let (infinity, tiny) = (f32::INFINITY, f32::from_bits(1));
     let table = [
         (Exp, 0.0, 1.0),
@@ -300,7 +215,7 @@ fn special_values() {
             let y = compute(isa, function, &[x])[0];
             assert_eq!(y.to_bits(), expected.to_bits(), "{} {function:?}({x:e}) = {y:e}", isa.name());
         }
-        for &function in Function::ALL {
+        for &function in FUNCTIONS {
             // Payloads too: the arithmetic on bits must not make numbers of them.
             for bits in [0x7FC0_0000, 0xFFC0_0000, 0x7F80_0001, 0x7FFF_FFFF, 0xFFFF_FFFF, 0x7FC0_0081, 0x7FC0_0180] {
                 assert!(compute(isa, function, &[f32::from_bits(bits)])[0].is_nan(), "{function:?} of {bits:#x}");
@@ -315,10 +230,10 @@ fn special_values() {
 fn any_length_and_nothing_beyond_it() {
     let x: Vec<f32> = (0..70).map(|i| i as f32 / 8.0 - 4.0).collect();
     for &isa in Isa::available() {
-        let whole = compute(isa, Function::Tanh, &x);
+        let whole = compute(isa, Activation::Tanh, &x);
         for length in 0..x.len() {
             let mut y = vec![7.0; x.len()];
-            let args = Elementwise { isa, function: Function::Tanh, x: &x[..length], y: &mut y[..length] };
+            let args = Elementwise { isa, function: Activation::Tanh, x: &x[..length], y: &mut y[..length] };
             args.run().unwrap();
             assert_eq!(y[..length], whole[..length]);
             assert!(y[length..].iter().all(|&y| y == 7.0));
@@ -329,14 +244,14 @@ fn any_length_and_nothing_beyond_it() {
 #[test]
 fn lengths_must_agree() {
     let mut y = [7.0f64; 3];
-    let args = Elementwise { isa: Isa::available()[0], function: Function::Exp, x: &[0.0; 4], y: &mut y };
+    let args = Elementwise { isa: Isa::available()[0], function: Activation::Exponential, x: &[0.0; 4], y: &mut y };
     assert_eq!(args.run(), Err(ShapeError { argument: "y", expected: 4, found: 3 }));
     assert_eq!(y, [7.0; 3]);
 }
 
 #[test]
 fn the_oracle_agrees_with_mpmath() {
-    use Function::{Exp, Sigmoid, Tanh};
+    use Activation::{Exponential as Exp, Sigmoid, Tanh};
     // (hi + lo) 2^exponent, computed by mpmath with 60 digits.
     let table = [
         (Exp, 1.0, 1.3591409142295225, 7.228234458646251e-17, 1),
@@ -373,15 +288,15 @@ fn the_judge_sees_errors() {
     assert_eq!(ulps(f64::NAN, 1.0.into(), 24), f64::INFINITY);
     assert_eq!(ulps(f64::INFINITY, 1.0.into(), 24), f64::INFINITY);
 
-    assert!(judge(Function::Exp, 1.0f32, 1f32.exp()).unwrap() < 1.0);
-    assert!(judge(Function::Exp, 1.0f32, 1f32.exp() * (1.0 + 3.0 * f32::EPSILON)).is_err());
-    assert!(judge(Function::Tanh, 0.5, 0.5f64.tanh()).unwrap() < 2.0);
-    assert!(judge(Function::Tanh, 0.5, 0.5f64.tanh() * (1.0 + 5.0 * f64::EPSILON)).is_err());
-    assert!(judge(Function::Tanh, -0.0f32, 0.0).is_err());
-    assert!(judge(Function::Tanh, -f32::from_bits(1), -0.0).is_err());
-    assert!(judge(Function::Sigmoid, -88.0f32, (-88f32).exp()).is_err());
-    assert!(judge(Function::Exp, 89.0f32, f32::MAX).is_err());
-    assert!(judge(Function::Exp, f32::NAN, 1.0).is_err());
+    assert!(judge(Activation::Exponential, 1.0f32, 1f32.exp()).unwrap() < 1.0);
+    assert!(judge(Activation::Exponential, 1.0f32, 1f32.exp() * (1.0 + 3.0 * f32::EPSILON)).is_err());
+    assert!(judge(Activation::Tanh, 0.5, 0.5f64.tanh()).unwrap() < 2.0);
+    assert!(judge(Activation::Tanh, 0.5, 0.5f64.tanh() * (1.0 + 5.0 * f64::EPSILON)).is_err());
+    assert!(judge(Activation::Tanh, -0.0f32, 0.0).is_err());
+    assert!(judge(Activation::Tanh, -f32::from_bits(1), -0.0).is_err());
+    assert!(judge(Activation::Sigmoid, -88.0f32, (-88f32).exp()).is_err());
+    assert!(judge(Activation::Exponential, 89.0f32, f32::MAX).is_err());
+    assert!(judge(Activation::Exponential, f32::NAN, 1.0).is_err());
 
     assert!(same(1.0f32, 1.0) && same(f32::NAN, -f32::NAN));
     assert!(!same(0.0f32, -0.0) && !same(1.0, 1.0 + f64::EPSILON) && !same(f64::NAN, 1.0));
