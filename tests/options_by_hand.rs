@@ -191,7 +191,7 @@ fn masks() {
 
 #[test]
 fn stacks() {
-    let both = |merge| Level::Both([sum(), sum()], merge);
+    let both = |merge| Level::Both(Box::new([sum(), sum()]), merge);
     let of = |levels: &[Level], walk: &Walk| stack::run(levels, &sequence(3, 1, &[1.0, 2.0, 3.0]), walk, &[]);
     let whole = Walk::default();
     let [y, last, h, c] = of(&[both(Merge::Concat)], &whole);

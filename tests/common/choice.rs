@@ -5,6 +5,8 @@ use super::numbers::{Random, Scalar};
 use crate::reference;
 use gatefold::Weights;
 use gatefold::cell::{Activation, Cell};
+use proptest::prelude::*;
+use proptest::sample::select;
 
 /// In what a layer departs from the standard equations. What is not for its cell does not count.
 #[derive(Clone, Copy, Debug, Default)]
@@ -138,5 +140,35 @@ pub fn of<T: Scalar>(activation: Activation) -> reference::Activation {
         Activation::Affine { alpha, beta } => R::Affine(rounded::<T>(alpha), rounded::<T>(beta)),
         Activation::ScaledTanh { alpha, beta } => R::ScaledTanh(rounded::<T>(alpha), rounded::<T>(beta)),
         other => panic!("no reference for {other:?}"),
+    }
+}
+
+/// Every activation, with parameters that differ from the defaults, too.
+pub fn activations() -> Vec<Activation> {
+    let mut all = Activation::ALL.to_vec();
+    all.extend([
+        Activation::LeakyRelu { alpha: 0.3 },
+        Activation::ThresholdedRelu { alpha: 0.2 },
+        Activation::ThresholdedRelu { alpha: -0.3 },
+        Activation::Elu { alpha: 0.7 },
+        Activation::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 },
+        Activation::HardSigmoid { alpha: -0.9, beta: 0.3 },
+        Activation::Affine { alpha: -0.6, beta: 0.2 },
+        Activation::ScaledTanh { alpha: 1.3, beta: 0.7 },
+    ]);
+    all
+}
+
+prop_compose! {
+    /// Any options.
+    pub fn choices()(
+        activations in prop::option::weighted(0.7, prop::array::uniform3(select(activations()))),
+        clip in prop::option::weighted(0.3, select(vec![0.1, 0.5, 1e30])),
+        peepholes: bool,
+        coupled in prop::bool::weighted(0.3),
+        projection in prop::option::weighted(0.4, select(vec![1usize, 3, 7, 16, 17])),
+        attended: bool,
+    ) -> Choice {
+        Choice { activations, clip, peepholes, coupled, projection, attended }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod bound;
 pub mod choice;
+pub mod flags;
 pub mod model;
 #[path = "../../kernels/tests/common/mod.rs"]
 pub mod numbers;

@@ -6,7 +6,7 @@ use super::{Direction, Layer, Masked, Options, Order, Rows, Sequence, Walk, Walk
 #[derive(Clone, Debug)]
 pub enum Level {
     One(Layer, Options, Direction),
-    Both([(Layer, Options); 2], Merge),
+    Both(Box<[(Layer, Options); 2]>, Merge),
 }
 
 /// How what comes out of both directions becomes one.
@@ -46,7 +46,8 @@ pub fn run(levels: &[Level], sequence: &Sequence, walk: &Walk, initial: &[Initia
                 let Walked { y, last, .. } = one(layer, options, *direction);
                 (y, last)
             }
-            Level::Both([(layer, options), (back, back_options)], merge) => {
+            Level::Both(directions, merge) => {
+                let [(layer, options), (back, back_options)] = &**directions;
                 let forward = one(layer, options, Direction::Forward);
                 let backward = one(back, back_options, Direction::Reverse(Order::Input));
                 let rows = sequence.batch.max(1);
