@@ -203,8 +203,7 @@ fn stacks() {
         assert_eq!(of(&[both(merge)], &whole)[0], expected);
     }
     // Sums 7, 8, 9 from the last to the first: 9, 17, 24.
-    let (layer, options) = sum();
-    let above = Level::One(layer, options, Direction::Reverse(Order::Processing));
+    let above = Level::One(Box::new(sum()), Direction::Reverse(Order::Processing));
     let [y, last, h, _] = of(&[both(Merge::Sum), above], &whole);
     assert_eq!((y, last, h), (vec![9.0, 17.0, 24.0], vec![24.0], vec![6.0, 6.0, 24.0]));
     // A step that is left out gives zeros in both directions.

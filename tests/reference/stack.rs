@@ -5,7 +5,7 @@ use super::{Direction, Layer, Masked, Options, Order, Rows, Sequence, Walk, Walk
 /// One layer of a stack, in one direction or in both.
 #[derive(Clone, Debug)]
 pub enum Level {
-    One(Layer, Options, Direction),
+    One(Box<(Layer, Options)>, Direction),
     Both(Box<[(Layer, Options); 2]>, Merge),
 }
 
@@ -42,7 +42,8 @@ pub fn run(levels: &[Level], sequence: &Sequence, walk: &Walk, initial: &[Initia
             walked
         };
         (x, last) = match level {
-            Level::One(layer, options, direction) => {
+            Level::One(both, direction) => {
+                let (layer, options) = &**both;
                 let Walked { y, last, .. } = one(layer, options, *direction);
                 (y, last)
             }
