@@ -15,7 +15,7 @@ use crate::sequence::Job;
 use crate::stages::Stage;
 use crate::state::State;
 use crate::weights::Weights;
-use crate::workspace::{Extent, Workspace};
+use crate::workspace::Workspace;
 use gatefold_kernels::isa::Isa;
 use gatefold_kernels::mat::MatMut;
 use std::sync::Arc;
@@ -162,8 +162,9 @@ impl<T: Element> Layer<T> {
         State::zeros(self.dims, batch)
     }
 
-    /// Scratch memory for sequences of `time` steps, T, of `batch` rows, N: `forward_into` with these sizes allocates nothing.
-    /// It serves any layer and sizes, and grows where it must.
+    /// Scratch memory for sequences of up to `time` steps, T, of up to `batch` rows, N: `forward_into` with these sizes and
+    /// with smaller ones allocates nothing, whatever the [`Input`] says about rows and direction, as long as there are no
+    /// more threads than now. It serves any layer and sizes, and grows where it must.
     ///
     /// # Errors
     /// It does not fit in memory.
@@ -174,8 +175,7 @@ impl<T: Element> Layer<T> {
     }
 
     pub(crate) fn reserve(&self, workspace: &mut Workspace<T>, time: usize, batch: usize) -> Result<()> {
-        let extent = Extent { plan: self.plan(time, batch), time, batch, packed: false };
-        workspace.reserve(&self.stages, self.dims, extent)
+        workspace.reserve_up_to(&self.stages, self.dims, [time, batch], self.plan(time, batch).parts)
     }
 
     /// Refuses a state that this layer cannot carry on from.
@@ -222,7 +222,7 @@ impl<T: Element> Layer<T> {
             Source::Padded(_) => self.plan(time, batch),
             Source::Packed { .. } => Threads::One.plan(self.dims, time, batch, size_of::<T>()),
         };
-        workspace.reserve(&self.stages, self.dims, Extent { plan, time, batch, packed: input.is_packed() })?;
+        workspace.reserve(&self.stages, self.dims, plan, batch)?;
         let (dims, stages, scratch) = (self.dims, &self.stages[..], workspace.parts(plan));
         let job = Job { dims, stages, plan, input, state: state.planes(), y, scratch };
         schedule::run(job, plan.parts)?;

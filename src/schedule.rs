@@ -41,6 +41,11 @@ const ROWS_OF_A_PART: usize = 8;
 /// Bytes of the input product that are computed ahead of the steps: they should still be in L2 when they are used.
 const BLOCK_BYTES: usize = 1 << 18;
 
+/// Bytes of a row's input product.
+fn row_bytes(dims: Dims, bytes: usize) -> usize {
+    dims.cell.gates().saturating_mul(dims.hidden).saturating_mul(bytes)
+}
+
 /// How a sequence of known sizes is computed: what [`Layer::plan`](crate::Layer::plan) decides. Any plan gives the same
 /// bits with the native backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,10 +63,21 @@ impl Plan {
     pub fn new(dims: Dims, time: usize, batch: usize, threads: usize, bytes: usize) -> Plan {
         let parts = worth(dims, time, batch).min(threads).max(1);
         let rows = batch.div_ceil(parts).max(1);
+<<<<<<< HEAD
         let row_bytes = dims.cell.gates().saturating_mul(dims.hidden).saturating_mul(bytes);
         let block = (BLOCK_BYTES / row_bytes.saturating_mul(rows).max(1)).clamp(1, time.max(1));
         let gang = if parts == 1 { gang(dims, time, batch).min(threads).max(1) } else { 1 };
         Plan { parts, block, gang }
+=======
+        let block = (BLOCK_BYTES / row_bytes(dims, bytes).saturating_mul(rows).max(1)).clamp(1, time.max(1));
+        Plan { parts, block }
+>>>>>>> oracle
+    }
+
+    /// The most rows that the blocks of a part have, all steps together, for up to `time` steps of up to `rows` rows.
+    pub(crate) fn most_rows(dims: Dims, time: usize, rows: usize, bytes: usize) -> usize {
+        let in_cache = BLOCK_BYTES / row_bytes(dims, bytes).max(1);
+        in_cache.min(time.saturating_mul(rows)).max(rows)
     }
 }
 
@@ -153,6 +169,22 @@ mod tests {
         assert_eq!(plan(256, 256, 32, 50, 1).block, 2);
         assert_eq!(plan(256, 256, 4096, 50, 1).block, 1);
         assert_eq!(plan(1, 1, 1, 7, 1).block, 7);
+    }
+
+    #[test]
+    fn no_block_has_more_rows_than_the_most() {
+        for (input, hidden) in [(1, 1), (64, 64), (256, 300), (8, 1000)] {
+            let dims = Dims { cell: GRU, variant: GRU.standard(), input, hidden, projection: None };
+            for (time, batch) in [(0, 3), (1, 40), (7, 64), (1000, 33)] {
+                for (t, n, threads) in (0..=time).step_by(3).flat_map(|t| (0..=batch).map(move |n| (t, n, 1 + n % 5))) {
+                    let Plan { parts, block } = Plan::new(dims, t, n, threads, 4);
+                    let rows = n.div_ceil(parts);
+                    assert!(rows <= batch.div_ceil(parts));
+                    assert!(block * rows <= Plan::most_rows(dims, time, batch.div_ceil(parts), 4));
+                    assert!(parts <= Plan::new(dims, time, batch, threads, 4).parts);
+                }
+            }
+        }
     }
 
     #[test]

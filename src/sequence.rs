@@ -65,7 +65,10 @@ impl<T: Real> Split for Job<'_, T> {
                 self.pass_by(scratch, t_out)?;
                 let from = match self.input.x {
                     Source::Padded(_) => (t - times.start) * batch,
-                    Source::Packed { .. } => scratch.roster.offset(t) - scratch.roster.offset(times.start),
+                    Source::Packed { .. } => {
+                        let of_block = scratch.roster.offset(&self.input, times.start);
+                        scratch.roster.offset(&self.input, t) - of_block
+                    }
                 };
                 self.step(scratch, from, t, t_out)?;
                 self.state.flip();
@@ -135,7 +138,7 @@ impl<T: Real> Job<'_, T> {
         let x = match self.input.x {
             Source::Padded(x) => x.steps(times.start, times.len())?,
             Source::Packed { data, .. } => {
-                let (from, to) = (roster.offset(times.start), roster.offset(times.end));
+                let (from, to) = (roster.offset(&self.input, times.start), roster.offset(&self.input, times.end));
                 SeqRef::from_matrix(data.rows_from(from, to - from)?)?
             }
         };
@@ -183,6 +186,7 @@ impl<T: Real> Job<'_, T> {
     /// Step t of the rows that take part; their input products start at row `from`.
     fn step(&mut self, scratch: &mut Scratch<T>, from: usize, t: usize, t_out: usize) -> Result<()> {
         let Scratch { products, recurrent, between: [between0, between1], row, roster } = scratch;
+        let offset = roster.offset(&self.input, t);
         let active = roster.active();
         if active.len() == 0 {
             return Ok(());
@@ -199,7 +203,7 @@ impl<T: Real> Job<'_, T> {
         };
         let y = match &mut self.y {
             Output::Sequence(y) => Some(y.step(t_out)?),
-            Output::Packed(y) => Some(y.reborrow().split_rows(roster.offset(t))?.1.split_rows(count)?.0),
+            Output::Packed(y) => Some(y.reborrow().split_rows(offset)?.1.split_rows(count)?.0),
             Output::Last(_) | Output::StateOnly => None,
         };
         let (stages, reverse) = (self.stages, self.state.reverse);

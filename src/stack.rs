@@ -89,7 +89,8 @@ impl<T: Element> Stack<T> {
         StackState::zeros(self.levels.iter().flat_map(Level::layers).map(|(layer, _)| layer), batch)
     }
 
-    /// Scratch memory for sequences of `time` steps, T, of `batch` rows, N: `forward_into` with these sizes allocates nothing.
+    /// Scratch memory for sequences of up to `time` steps, T, of up to `batch` rows, N: `forward_into` with these sizes and
+    /// with smaller ones allocates nothing; see [`Layer::workspace`](crate::Layer::workspace).
     ///
     /// # Errors
     /// It does not fit in memory.

@@ -12,6 +12,7 @@ use crate::workspace::Workspace;
 use gatefold_kernels::buf::Buf;
 
 /// One layer of a [`Stack`](super::Stack).
+#[allow(clippy::large_enum_variant, reason = "a stack has few layers, whose weights stand elsewhere")]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[allow(clippy::large_enum_variant, reason = "a stack has a few; what is large in them is on the heap")]
