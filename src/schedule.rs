@@ -63,15 +63,9 @@ impl Plan {
     pub fn new(dims: Dims, time: usize, batch: usize, threads: usize, bytes: usize) -> Plan {
         let parts = worth(dims, time, batch).min(threads).max(1);
         let rows = batch.div_ceil(parts).max(1);
-<<<<<<< HEAD
-        let row_bytes = dims.cell.gates().saturating_mul(dims.hidden).saturating_mul(bytes);
-        let block = (BLOCK_BYTES / row_bytes.saturating_mul(rows).max(1)).clamp(1, time.max(1));
+        let block = (BLOCK_BYTES / row_bytes(dims, bytes).saturating_mul(rows).max(1)).clamp(1, time.max(1));
         let gang = if parts == 1 { gang(dims, time, batch).min(threads).max(1) } else { 1 };
         Plan { parts, block, gang }
-=======
-        let block = (BLOCK_BYTES / row_bytes(dims, bytes).saturating_mul(rows).max(1)).clamp(1, time.max(1));
-        Plan { parts, block }
->>>>>>> oracle
     }
 
     /// The most rows that the blocks of a part have, all steps together, for up to `time` steps of up to `rows` rows.
