@@ -171,7 +171,7 @@ mod tests {
             let dims = Dims { cell: GRU, variant: GRU.standard(), input, hidden, projection: None };
             for (time, batch) in [(0, 3), (1, 40), (7, 64), (1000, 33)] {
                 for (t, n, threads) in (0..=time).step_by(3).flat_map(|t| (0..=batch).map(move |n| (t, n, 1 + n % 5))) {
-                    let Plan { parts, block } = Plan::new(dims, t, n, threads, 4);
+                    let Plan { parts, block, .. } = Plan::new(dims, t, n, threads, 4);
                     let rows = n.div_ceil(parts);
                     assert!(rows <= batch.div_ceil(parts));
                     assert!(block * rows <= Plan::most_rows(dims, time, batch.div_ceil(parts), 4));
