@@ -228,6 +228,22 @@ fn a_pass_compares_every_output_of_both_directions() {
 }
 
 #[test]
+fn a_step_starts_from_the_output_of_the_step_before() {
+    for (folder, name) in [("keras", "gru_sequence"), ("torch", "rnn_state")] {
+        let case = case(folder, name);
+        let pass = Pass::new(&case);
+        let (steps, y) = (pass.steps(), &pass.calls[0].y.as_ref().unwrap().values);
+        assert_eq!(steps.len(), pass.sizes.time);
+        assert_eq!(steps[0].calls[0].h0.is_some(), folder == "torch");
+        let (before, step) = (&steps[2], &steps[3]);
+        assert_eq!(step.calls[0].h0.as_ref().unwrap().values, before.calls[0].y.as_ref().unwrap().values);
+        let (row, channels) = (2, pass.channels());
+        assert_eq!(step.calls[0].y.as_ref().unwrap().values[row * channels + 5], y[pass.place(3, row, 5)]);
+        assert_eq!(step.x.values.len() * pass.sizes.time, pass.x.values.len());
+    }
+}
+
+#[test]
 fn states_of_layout_1_have_the_direction_first() {
     let case = case("onnx", "lstm_layout1_bidirectional");
     let pass = Pass::new(&case);

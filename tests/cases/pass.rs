@@ -250,6 +250,33 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// A pass for every step, each from what the framework gave for the step before. Only for a layer whose outputs are all
+    /// of its state, and over whole rows.
+    pub fn steps(&self) -> Vec<Pass<'a>> {
+        let Sizes { time, batch, .. } = self.sizes;
+        let ([level], [call], Rows::All) = (&self.levels[..], &self.calls[..], &self.rows) else {
+            panic!("{}: not one layer and one call over whole rows", self.name)
+        };
+        let simple = level.len() == 1 && level[0].cell != Cell::Lstm && self.direction == Direction::Forward;
+        assert!(simple, "{}: the outputs are not the states", self.name);
+        let y = call.y.as_ref().expect("all outputs");
+        let step = |tensor: &Tensor, t: usize| {
+            let channels = tensor.shape[2];
+            let row = |n| if self.batch_first { n * time + t } else { t * batch + n };
+            let values = (0..batch).flat_map(|n| &tensor.values[row(n) * channels..][..channels]).copied().collect();
+            let shape = if self.batch_first { vec![batch, 1, channels] } else { vec![1, batch, channels] };
+            Tensor { shape, dtype: tensor.dtype, values }
+        };
+        let state = |t| Tensor { shape: vec![1, batch, level[0].hidden], ..step(y, t) };
+        let pass = |t: usize| {
+            let h0 = if t == 0 { call.h0.clone() } else { Some(state(t - 1)) };
+            let call = Call { h0, c0: None, y: Some(step(y, t)), last: None, h: Some(state(t)), c: None };
+            let (x, sizes) = (step(&self.x, t), Sizes { time: 1, ..self.sizes });
+            Pass { x, sizes, calls: vec![call], ..self.clone() }
+        };
+        (0..time).map(pass).collect()
+    }
+
     /// Compares with everything that the case tells of a call.
     pub fn compare(&self, call: usize, found: &Found) -> Result<(), String> {
         let tolerance = if self.is_f64() { F64_TOLERANCE } else { F32_TOLERANCE };
