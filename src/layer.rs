@@ -208,7 +208,18 @@ impl<T: Element> Layer<T> {
         y: Output<'_, T>,
         workspace: &mut Workspace<T>,
     ) -> Result<()> {
-        let input = x.into();
+        self.forward_on(self.threads, x.into(), state, y, workspace)
+    }
+
+    /// The same on so many threads.
+    pub(crate) fn forward_on(
+        &self,
+        threads: Threads,
+        input: Input<'_, T>,
+        state: &mut State<T>,
+        y: Output<'_, T>,
+        workspace: &mut Workspace<T>,
+    ) -> Result<()> {
         let [time, batch, channels] = input.sizes();
         same("x channels", self.dims.input, channels)?;
         input.check(self.dims.variant.attention)?;
@@ -219,7 +230,7 @@ impl<T: Element> Layer<T> {
             return Ok(());
         }
         let plan = match input.x {
-            Source::Padded(_) => self.plan(time, batch),
+            Source::Padded(_) => threads.plan(self.dims, time, batch, size_of::<T>()),
             Source::Packed { .. } => Threads::One.plan(self.dims, time, batch, size_of::<T>()),
         };
         workspace.reserve(&self.stages, self.dims, plan, batch)?;
@@ -292,6 +303,11 @@ impl<T> Layer<T> {
     /// The cell and the sizes.
     pub fn dims(&self) -> Dims {
         self.dims
+    }
+
+    /// How many threads it may use.
+    pub(crate) fn threads(&self) -> Threads {
+        self.threads
     }
 
     /// The instruction set that the weights were packed for and that computes.

@@ -103,6 +103,37 @@ impl Threads {
     }
 }
 
+/// Whether two directions over the same `[T, N, I]` are computed side by side: each is worth a thread, and neither alone
+/// would use them all by its rows.
+pub(crate) fn directions_apart([forward, backward]: [Dims; 2], time: usize, batch: usize, threads: usize) -> bool {
+    let work = forward.flops().min(backward.flops()) * time as f64 * batch as f64;
+    threads >= 2 && work >= WORTH_A_THREAD && worth(forward, time, batch) < threads
+}
+
+impl Threads {
+    /// The same with the threads that there are now, of layers that may use so many; they are counted only where the work
+    /// is worth it.
+    pub(crate) fn apart(both: [Threads; 2], dims: [Dims; 2], time: usize, batch: usize) -> bool {
+        directions_apart(dims, time, batch, usize::MAX)
+            && directions_apart(dims, time, batch, both[0].count().min(both[1].count()))
+    }
+}
+
+/// Both, at once if `apart`.
+pub(crate) fn both<A, B>(apart: bool, a: A, b: B) -> Result<()>
+where
+    A: FnOnce() -> Result<()> + Send,
+    B: FnOnce() -> Result<()> + Send,
+{
+    if apart {
+        let (a, b) = join(a, b);
+        a.and(b)
+    } else {
+        a()?;
+        b()
+    }
+}
+
 /// Work that can be cut in two.
 pub(crate) trait Split: Sized + Send {
     /// Two pieces, of `left` and `right` parts.
@@ -155,6 +186,27 @@ mod tests {
         assert_eq!(plan(256, 256, 32, 50, 2).parts, 2);
         assert_eq!(plan(256, 256, 32, 50, 64).parts, 4);
         assert_eq!(plan(256, 256, 15, 50, 64).parts, 1);
+    }
+
+    #[test]
+    fn directions_are_apart_where_rows_are_few() {
+        let dims = |hidden| Dims { cell: GRU, variant: GRU.standard(), input: hidden, hidden, projection: None };
+        let apart = |hidden, time, batch, threads| directions_apart([dims(hidden); 2], time, batch, threads);
+        assert!(apart(64, 100, 1, 2));
+        assert!(!apart(64, 100, 1, 1));
+        assert!(!apart(8, 10, 1, 2));
+        assert!(!apart(256, 50, 32, 2));
+        assert!(apart(256, 50, 8, 4));
+    }
+
+    #[test]
+    fn a_gang_meets_for_large_steps_of_few_rows() {
+        assert_eq!(plan(128, 256, 1, 100, 2).gang, 1);
+        assert_eq!(plan(256, 512, 1, 50, 2).gang, 2);
+        assert_eq!(plan(256, 512, 1, 50, 1).gang, 1);
+        assert_eq!(plan(256, 512, 1, 1, 2).gang, 1);
+        assert_eq!(plan(256, 512, 32, 50, 2).gang, 1);
+        assert_eq!(plan(1024, 1024, 1, 50, 64).gang, 16);
     }
 
     #[test]
