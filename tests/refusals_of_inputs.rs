@@ -385,11 +385,11 @@ fn options_name_what_does_not_fit() {
             let result = of().with_activations(&vec![Activation::Tanh; found]);
             assert_eq!(result.map(drop), shape("activations", count, found));
         }
-        for clip in [0.0, -0.0, -1.0, f64::NAN, f64::NEG_INFINITY] {
+        for clip in [0.0, -0.0, -1.0, 1e-60, f64::NAN, f64::NEG_INFINITY] {
             let result = of().with_clip(clip).map(drop).unwrap_err();
             assert!(matches!(result, Error::Number { argument: "clip", expected: "a positive number", .. }));
         }
-        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
             let strange = [
                 (Activation::LeakyRelu { alpha: bad }, "alpha"),
                 (Activation::ThresholdedRelu { alpha: bad }, "alpha"),
