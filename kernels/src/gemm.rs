@@ -126,8 +126,8 @@ fn run<T: Real, G: Blocks>(mut args: Gemm<'_, T>) {
     // SAFETY: `gemm` compared the sizes: C has a row for every row of A and a column for every gate and unit, and so has
     // what is continued for its gates; the panel has G gates, is packed for this instruction set, and has a head for
     // every gate that starts from one.
-    let product = unsafe { Product::new(args.a, args.select, panel, false, epilogue) };
-    T::dispatch(args.isa, product);
+    let product = unsafe { Product::new(args.a, args.select, panel, false, &epilogue) };
+    T::dispatch(args.isa, &product);
 }
 
 /// Where the gates of a unit block stand in a stored product.

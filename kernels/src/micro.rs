@@ -51,6 +51,9 @@ impl<T: Real, S: Simd<T>, A: Block<S::V>> Tiles<T, S, A> {
         _ => 6,
     };
 
+    /// Most unit blocks of a row alone, whose sums never leave the registers.
+    pub(crate) const ALONE: usize = [8, 8, 4, 4, 3][A::N];
+
     /// The kernel of every tile, rows and blocks counted from 1.
     pub(crate) const KERNELS: [[Kernel<T, S>; MOST]; MOST] = [
         Self::of_rows::<1>(),
@@ -78,10 +81,10 @@ impl<T: Real, S: Simd<T>, A: Block<S::V>> Tiles<T, S, A> {
 
     /// Tiles that are never chosen have no code of their own.
     const fn of<const MR: usize, const U: usize>() -> Kernel<T, S> {
-        if const { MR <= Self::ROWS && U <= Self::blocks(MR) } {
+        if const { 2 <= MR && MR <= Self::ROWS && U <= Self::blocks(MR) } {
             kernel::<T, S, A, MR, U>
         } else {
-            kernel::<T, S, A, 1, 1>
+            kernel::<T, S, A, 2, 1>
         }
     }
 
@@ -117,7 +120,7 @@ unsafe fn kernel<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: 
     s.vectorize(
         #[inline(always)]
         // SAFETY: the caller's promise.
-        || unsafe { multiply::<T, S, A, MR, U>(s, task) },
+        || unsafe { in_place::<T, S, A, MR, U>(s, task) },
     );
 }
 
@@ -125,11 +128,10 @@ unsafe fn kernel<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: 
 /// As for a [`Kernel`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "m, u and g each run over several arrays")]
-unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: Task<T, S>) {
-    let zero = A::fill(s.splat(T::ZERO));
-    let (mut acc, mut rows, mut weights) = ([[zero; U]; MR], [std::ptr::null(); MR], [std::ptr::null(); U]);
-    // SAFETY: the caller's promise: sums, rows and blocks are as many as the tile has, i < k. Of operands and weights the
-    // fewer are held in registers while the others pass by.
+unsafe fn in_place<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: Task<T, S>) {
+    let mut acc = [[A::fill(s.splat(T::ZERO)); U]; MR];
+    let mut rows = [std::ptr::null(); MR];
+    // SAFETY: the caller's promise: sums and rows are as many as the tile has.
     unsafe {
         for m in 0..MR {
             rows[m] = *task.rows.add(m);
@@ -139,18 +141,50 @@ unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U
                 }
             }
         }
-        for u in 0..U {
-            weights[u] = task.weights.wrapping_add(u * task.stride);
-        }
-        for i in 0..task.k {
-            if MR > 1 {
-                s.prefetch(task.ahead.wrapping_add(i * S::LANES));
+        acc = multiply(s, acc, rows, task.weights, task.stride, task.k, task.ahead);
+        for m in 0..MR {
+            for u in 0..U {
+                for g in 0..A::N {
+                    task.sums.add((m * U + u) * A::N + g).write(acc[m][u][g]);
+                }
             }
+        }
+    }
+}
+
+/// The sums `acc` plus the products of their rows and gates, k ascending. Of more than one row, a vector at `ahead` is
+/// prefetched with each column.
+///
+/// # Safety
+/// `rows` are valid for reads of `k` values; `weights` is the first of U blocks at `stride` of `k` times N vectors.
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "m, u and g each run over several arrays")]
+pub(crate) unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(
+    s: S,
+    mut acc: [[A; U]; MR],
+    rows: [*const T; MR],
+    weights: *const T,
+    stride: usize,
+    k: usize,
+    ahead: *const T,
+) -> [[A; U]; MR] {
+    let zero = A::fill(s.splat(T::ZERO));
+    let mut blocks = [weights; U];
+    for u in 0..U {
+        blocks[u] = weights.wrapping_add(u * stride);
+    }
+    for i in 0..k {
+        if MR > 1 {
+            s.prefetch(ahead.wrapping_add(i * S::LANES));
+        }
+        // SAFETY: the caller's promise, i < k. Of operands and weights the fewer are held in registers while the others
+        // pass by.
+        unsafe {
             if U * A::N <= MR {
                 let mut b = [zero; U];
                 for u in 0..U {
                     for g in 0..A::N {
-                        b[u][g] = s.load(weights[u].add(g * S::LANES));
+                        b[u][g] = s.load(blocks[u].add(g * S::LANES));
                     }
                 }
                 for m in 0..MR {
@@ -168,7 +202,7 @@ unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U
                 }
                 for u in 0..U {
                     for g in 0..A::N {
-                        let b = s.load(weights[u].add(g * S::LANES));
+                        let b = s.load(blocks[u].add(g * S::LANES));
                         for m in 0..MR {
                             acc[m][u][g] = s.fma(a[m], b, acc[m][u][g]);
                         }
@@ -176,15 +210,9 @@ unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U
                 }
             }
             for u in 0..U {
-                weights[u] = weights[u].add(A::N * S::LANES);
-            }
-        }
-        for m in 0..MR {
-            for u in 0..U {
-                for g in 0..A::N {
-                    task.sums.add((m * U + u) * A::N + g).write(acc[m][u][g]);
-                }
+                blocks[u] = blocks[u].add(A::N * S::LANES);
             }
         }
     }
+    acc
 }
