@@ -77,6 +77,7 @@ impl<T: Real, C: Stage> Finish<T, C> {
     ///
     /// # Errors
     /// A size that does not fit, by the name of the field.
+    #[inline(always)]
     pub(crate) fn check(isa: Isa, rows: usize, units: usize, state: &StepState<'_, '_, T>) -> Result<(), ShapeError> {
         let lanes = <T as Dispatch>::lanes(isa);
         let padded = units.next_multiple_of(lanes);

@@ -114,28 +114,17 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         let mut done = 0;
         while done < blocks {
             let left = blocks - done;
-            let width = match part(left, most) {
-                width @ ..5 => width,
-                5..8 => 4,
-                8.. => 8,
-            };
-            let width = if most == 8 || most == 4 && <E::Acc<S::V> as Block<S::V>>::N == 2 {
-                match left {
-                    1 => 1,
-                    2..4 => 2,
-                    4..8 => 4,
-                    _ => most,
-                }
-            } else {
-                width
-            };
+            let width = part(left, most);
             let first = if self.reverse { left - width } else { done };
             // SAFETY: the caller's promise; these are blocks of the panel.
             unsafe {
                 match width {
                     8 if most >= 8 => self.alone::<S, 8>(s, row, operand, first),
+                    7 if most >= 8 => self.alone::<S, 7>(s, row, operand, first),
+                    6 if most >= 8 => self.alone::<S, 6>(s, row, operand, first),
+                    5 if most >= 8 => self.alone::<S, 5>(s, row, operand, first),
                     4 if most >= 4 => self.alone::<S, 4>(s, row, operand, first),
-                    3 if most < 8 => self.alone::<S, 3>(s, row, operand, first),
+                    3 => self.alone::<S, 3>(s, row, operand, first),
                     2 => self.alone::<S, 2>(s, row, operand, first),
                     _ => self.alone::<S, 1>(s, row, operand, first),
                 }
