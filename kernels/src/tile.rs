@@ -256,6 +256,9 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     /// `walk` has `count` rows.
     #[inline(always)]
     unsafe fn many<S: Simd<T>>(&self, s: S, mut walk: RowWalk<'a, T>, count: usize) {
+        // What is borrowed would be read again after every store.
+        let epilogue = *self.epilogue;
+        let this = Product { epilogue: &epilogue, ..*self };
         let mut sums = [const { MaybeUninit::<S::V>::uninit() }; SUMS];
         let mut rows = [std::ptr::null(); CHUNK];
         let (mut done, mut reverse) = (0, self.reverse);
@@ -266,7 +269,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
             }
             let number = |i: usize| self.select.map_or(done + i, |select| select[done + i] as usize);
             // SAFETY: these are rows of the left operand with their numbers.
-            unsafe { self.chunk(s, &rows[..now], number, reverse, sums.as_mut_ptr().cast()) };
+            unsafe { this.chunk(s, &rows[..now], number, reverse, sums.as_mut_ptr().cast()) };
             done += now;
             // Its last blocks are the ones that caches still hold.
             reverse = !reverse;
