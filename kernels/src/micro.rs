@@ -43,13 +43,26 @@ pub(crate) struct Task<T, S: Simd<T>> {
 pub(crate) struct Tiles<T, S, A>(PhantomData<(T, S, A)>);
 
 impl<T: Real, S: Simd<T>, A: Block<S::V>> Tiles<T, S, A> {
-    /// Most rows of a tile. (Three gates on 16 registers: 4 rows would take all 16, and LLVM then spills a sum in the
-    /// loop; 3 rows run as fast as 4 would.)
-    pub(crate) const ROWS: usize = match (S::REGS >= 32, A::N) {
-        (true, 3) => 8,
-        (false, 3..) => 3,
-        _ => 6,
+    /// Most rows of a tile, by its unit blocks, counted from 1.
+    pub(crate) const ROWS: [usize; MOST] = {
+        let (mut rows, mut blocks) = ([1; MOST], 1);
+        while blocks <= MOST {
+            rows[blocks - 1] = Self::rows(blocks);
+            blocks += 1;
+        }
+        rows
     };
+
+    /// Most rows of a tile of so many unit blocks: as many as the registers allow. (Three gates on 16 registers: 4 rows
+    /// would take all 16, and LLVM then spills a sum in the loop; 3 rows run as fast as 4 would.)
+    const fn rows(blocks: usize) -> usize {
+        let most = if S::REGS < 32 && A::N == 3 { 3 } else { MOST };
+        let mut rows = 1;
+        while rows < most && fits(rows + 1, blocks * A::N, S::REGS) {
+            rows += 1;
+        }
+        rows
+    }
 
     /// Most unit blocks of a row alone, whose sums never leave the registers.
     pub(crate) const ALONE: usize = [8, 8, 4, 4, 3][A::N];
@@ -81,7 +94,7 @@ impl<T: Real, S: Simd<T>, A: Block<S::V>> Tiles<T, S, A> {
 
     /// Tiles that are never chosen have no code of their own.
     const fn of<const MR: usize, const U: usize>() -> Kernel<T, S> {
-        if const { 2 <= MR && MR <= Self::ROWS && U <= Self::blocks(MR) } {
+        if const { 2 <= MR && MR <= Self::rows(U) && U <= Self::blocks(MR) } {
             kernel::<T, S, A, MR, U>
         } else {
             kernel::<T, S, A, 2, 1>
@@ -98,25 +111,33 @@ impl<T: Real, S: Simd<T>, A: Block<S::V>> Tiles<T, S, A> {
         blocks
     };
 
-    /// Most unit blocks of a tile of `rows` rows: the fewest, as a power of 2, that give chains enough.
+    /// Most unit blocks of a tile of `rows` rows: as many as the registers allow. Beyond a certain height a tile had
+    /// better be wider than higher.
     const fn blocks(rows: usize) -> usize {
-        let (chains, wide) = if S::REGS >= 32 { (12, 3) } else { (8, 2) };
+        let high = match (S::REGS >= 32, A::N) {
+            (true, 3) => 8,
+            (false, 3..) => 3,
+            _ => 6,
+        };
+        let rows = if rows < high { rows } else { high };
         let mut blocks = 1;
-        while blocks < MOST && (rows * blocks * A::N < chains || blocks * A::N < wide) {
-            blocks *= 2;
+        while blocks < MOST && fits(rows, (blocks + 1) * A::N, S::REGS) {
+            blocks += 1;
         }
         blocks
     }
 }
 
+/// Whether registers hold the sums of `rows` by `columns`, the shorter of both sides and one value of the longer.
+const fn fits(rows: usize, columns: usize, registers: usize) -> bool {
+    let shorter = if rows < columns { rows } else { columns };
+    rows * columns + shorter < registers
+}
+
 /// A function of its own for each size of a tile. (On one with target features, Rust 1.95 drops `inline(never)`.)
 #[inline(never)]
 unsafe fn kernel<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: Task<T, S>) {
-    const {
-        let (rows, weights) = (MR, U * A::N);
-        let held = if weights < rows { weights } else { rows };
-        assert!(rows * weights + held < S::REGS, "the tile does not fit the registers");
-    }
+    const { assert!(fits(MR, U * A::N, S::REGS), "the tile does not fit the registers") };
     s.vectorize(
         #[inline(always)]
         // SAFETY: the caller's promise.

@@ -173,7 +173,8 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     ) {
         let gates = <E::Acc<S::V> as Block<S::V>>::N;
         let kernels = &Tiles::<T, S, E::Acc<S::V>>::KERNELS;
-        let (most, k, stride) = (Tiles::<T, S, E::Acc<S::V>>::ROWS, self.panel.shape().k, self.panel.block_len());
+        let most = Tiles::<T, S, E::Acc<S::V>>::ROWS[places.len() - 1];
+        let (k, stride) = (self.panel.shape().k, self.panel.block_len());
         let columns = places.len() * gates;
         // SAFETY: `sums` are `[rows, blocks, gates]`; a block's weights follow its heads, K times all gates.
         unsafe {
@@ -227,7 +228,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         sums: *mut S::V,
     ) {
         let (panel, blocks) = (self.panel, self.panel.shape().units.div_ceil(S::LANES));
-        let most = Tiles::<T, S, E::Acc<S::V>>::BLOCKS[rows.len().min(Tiles::<T, S, E::Acc<S::V>>::ROWS) - 1];
+        let most = Tiles::<T, S, E::Acc<S::V>>::BLOCKS[rows.len().min(MOST) - 1];
         let mut places = [self.place(s, 0); MOST];
         let mut done = 0;
         while done < blocks {
