@@ -43,13 +43,29 @@ pub(crate) struct Task<T, S: Simd<T>> {
 pub(crate) struct Tiles<T, S, A>(PhantomData<(T, S, A)>);
 
 impl<T: Real, S: Simd<T>, A: Block<S::V>> Tiles<T, S, A> {
-    /// Most rows of a tile. (Three gates on 16 registers: 4 rows would take all 16, and LLVM then spills a sum in the
-    /// loop; 3 rows run as fast as 4 would.)
-    pub(crate) const ROWS: usize = match (S::REGS >= 32, A::N) {
-        (true, 3) => 8,
-        (false, 3..) => 3,
-        _ => 6,
+    /// Most rows of a tile, by its unit blocks, counted from 1.
+    pub(crate) const ROWS: [usize; MOST] = {
+        let (mut rows, mut blocks) = ([1; MOST], 1);
+        while blocks <= MOST {
+            rows[blocks - 1] = Self::rows(blocks);
+            blocks += 1;
+        }
+        rows
     };
+
+    /// Most rows of a tile of so many unit blocks: as many as the registers allow. (Three gates on 16 registers: 4 rows
+    /// would take all 16, and LLVM then spills a sum in the loop; 3 rows run as fast as 4 would.)
+    const fn rows(blocks: usize) -> usize {
+        let most = if S::REGS < 32 && A::N == 3 { 3 } else { MOST };
+        let mut rows = 1;
+        while rows < most && fits(rows + 1, blocks * A::N, S::REGS) {
+            rows += 1;
+        }
+        rows
+    }
+
+    /// Most unit blocks of a row alone, whose sums never leave the registers.
+    pub(crate) const ALONE: usize = [8, 8, 4, 4, 3][A::N];
 
     /// The kernel of every tile, rows and blocks counted from 1.
     pub(crate) const KERNELS: [[Kernel<T, S>; MOST]; MOST] = [
@@ -78,10 +94,10 @@ impl<T: Real, S: Simd<T>, A: Block<S::V>> Tiles<T, S, A> {
 
     /// Tiles that are never chosen have no code of their own.
     const fn of<const MR: usize, const U: usize>() -> Kernel<T, S> {
-        if const { MR <= Self::ROWS && U <= Self::blocks(MR) } {
+        if const { 2 <= MR && MR <= Self::rows(U) && U <= Self::blocks(MR) } {
             kernel::<T, S, A, MR, U>
         } else {
-            kernel::<T, S, A, 1, 1>
+            kernel::<T, S, A, 2, 1>
         }
     }
 
@@ -95,29 +111,37 @@ impl<T: Real, S: Simd<T>, A: Block<S::V>> Tiles<T, S, A> {
         blocks
     };
 
-    /// Most unit blocks of a tile of `rows` rows: the fewest, as a power of 2, that give chains enough.
+    /// Most unit blocks of a tile of `rows` rows: as many as the registers allow. Beyond a certain height a tile had
+    /// better be wider than higher.
     const fn blocks(rows: usize) -> usize {
-        let (chains, wide) = if S::REGS >= 32 { (12, 3) } else { (8, 2) };
+        let high = match (S::REGS >= 32, A::N) {
+            (true, 3) => 8,
+            (false, 3..) => 3,
+            _ => 6,
+        };
+        let rows = if rows < high { rows } else { high };
         let mut blocks = 1;
-        while blocks < MOST && (rows * blocks * A::N < chains || blocks * A::N < wide) {
-            blocks *= 2;
+        while blocks < MOST && fits(rows, (blocks + 1) * A::N, S::REGS) {
+            blocks += 1;
         }
         blocks
     }
 }
 
+/// Whether registers hold the sums of `rows` by `columns`, the shorter of both sides and one value of the longer.
+const fn fits(rows: usize, columns: usize, registers: usize) -> bool {
+    let shorter = if rows < columns { rows } else { columns };
+    rows * columns + shorter < registers
+}
+
 /// A function of its own for each size of a tile. (On one with target features, Rust 1.95 drops `inline(never)`.)
 #[inline(never)]
 unsafe fn kernel<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: Task<T, S>) {
-    const {
-        let (rows, weights) = (MR, U * A::N);
-        let held = if weights < rows { weights } else { rows };
-        assert!(rows * weights + held < S::REGS, "the tile does not fit the registers");
-    }
+    const { assert!(fits(MR, U * A::N, S::REGS), "the tile does not fit the registers") };
     s.vectorize(
         #[inline(always)]
         // SAFETY: the caller's promise.
-        || unsafe { multiply::<T, S, A, MR, U>(s, task) },
+        || unsafe { in_place::<T, S, A, MR, U>(s, task) },
     );
 }
 
@@ -125,11 +149,10 @@ unsafe fn kernel<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: 
 /// As for a [`Kernel`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "m, u and g each run over several arrays")]
-unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: Task<T, S>) {
-    let zero = A::fill(s.splat(T::ZERO));
-    let (mut acc, mut rows, mut weights) = ([[zero; U]; MR], [std::ptr::null(); MR], [std::ptr::null(); U]);
-    // SAFETY: the caller's promise: sums, rows and blocks are as many as the tile has, i < k. Of operands and weights the
-    // fewer are held in registers while the others pass by.
+unsafe fn in_place<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: Task<T, S>) {
+    let mut acc = [[A::fill(s.splat(T::ZERO)); U]; MR];
+    let mut rows = [std::ptr::null(); MR];
+    // SAFETY: the caller's promise: sums and rows are as many as the tile has.
     unsafe {
         for m in 0..MR {
             rows[m] = *task.rows.add(m);
@@ -139,18 +162,50 @@ unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U
                 }
             }
         }
-        for u in 0..U {
-            weights[u] = task.weights.wrapping_add(u * task.stride);
-        }
-        for i in 0..task.k {
-            if MR > 1 {
-                s.prefetch(task.ahead.wrapping_add(i * S::LANES));
+        acc = multiply(s, acc, rows, task.weights, task.stride, task.k, task.ahead);
+        for m in 0..MR {
+            for u in 0..U {
+                for g in 0..A::N {
+                    task.sums.add((m * U + u) * A::N + g).write(acc[m][u][g]);
+                }
             }
+        }
+    }
+}
+
+/// The sums `acc` plus the products of their rows and gates, k ascending. Of more than one row, a vector at `ahead` is
+/// prefetched with each column.
+///
+/// # Safety
+/// `rows` are valid for reads of `k` values; `weights` is the first of U blocks at `stride` of `k` times N vectors.
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "m, u and g each run over several arrays")]
+pub(crate) unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(
+    s: S,
+    mut acc: [[A; U]; MR],
+    rows: [*const T; MR],
+    weights: *const T,
+    stride: usize,
+    k: usize,
+    ahead: *const T,
+) -> [[A; U]; MR] {
+    let zero = A::fill(s.splat(T::ZERO));
+    let mut blocks = [weights; U];
+    for u in 0..U {
+        blocks[u] = weights.wrapping_add(u * stride);
+    }
+    for i in 0..k {
+        if MR > 1 {
+            s.prefetch(ahead.wrapping_add(i * S::LANES));
+        }
+        // SAFETY: the caller's promise, i < k. Of operands and weights the fewer are held in registers while the others
+        // pass by.
+        unsafe {
             if U * A::N <= MR {
                 let mut b = [zero; U];
                 for u in 0..U {
                     for g in 0..A::N {
-                        b[u][g] = s.load(weights[u].add(g * S::LANES));
+                        b[u][g] = s.load(blocks[u].add(g * S::LANES));
                     }
                 }
                 for m in 0..MR {
@@ -168,7 +223,7 @@ unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U
                 }
                 for u in 0..U {
                     for g in 0..A::N {
-                        let b = s.load(weights[u].add(g * S::LANES));
+                        let b = s.load(blocks[u].add(g * S::LANES));
                         for m in 0..MR {
                             acc[m][u][g] = s.fma(a[m], b, acc[m][u][g]);
                         }
@@ -176,15 +231,9 @@ unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U
                 }
             }
             for u in 0..U {
-                weights[u] = weights[u].add(A::N * S::LANES);
-            }
-        }
-        for m in 0..MR {
-            for u in 0..U {
-                for g in 0..A::N {
-                    task.sums.add((m * U + u) * A::N + g).write(acc[m][u][g]);
-                }
+                blocks[u] = blocks[u].add(A::N * S::LANES);
             }
         }
     }
+    acc
 }

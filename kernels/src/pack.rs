@@ -121,12 +121,6 @@ impl<'a, T> PanelRef<'a, T> {
         self.lanes
     }
 
-    /// Blocks of LANES units.
-    #[inline(always)]
-    pub(crate) fn blocks(&self) -> usize {
-        self.shape.units.div_ceil(self.lanes)
-    }
-
     /// Values of a block.
     #[inline(always)]
     pub(crate) fn block_len(&self) -> usize {

@@ -341,7 +341,7 @@ impl<T: Real> StageVisitor for StepPart<'_, T> {
         let biases = <C::Recurrent<()> as Block<()>>::N - chained::<C>();
         let epilogue = Finish { stage, input, gates, prev, next, y, row: std::ptr::null(), biases };
         // SAFETY: `check` compared all sizes with the panel's and the stage's.
-        let product = unsafe { Product::new(rows, None, panel, reverse, epilogue) };
-        T::dispatch(isa, product);
+        let product = unsafe { Product::new(rows, None, panel, reverse, &epilogue) };
+        T::dispatch(isa, &product);
     }
 }

@@ -57,11 +57,13 @@ impl<T: Real> StageVisitor for Visit<'_, '_, T> {
     fn visit<C: Stage>(self, stage: C) -> Self::Out {
         let Step { isa, operand, panel, mut state, reverse, .. } = self.0;
         let select = state.select;
-        // SAFETY: used below, once, inside the borrows, for the rows and units given.
-        let epilogue = unsafe { Finish::new(stage, isa, operand.rows(), panel.shape().units, &mut state)? };
-        // SAFETY: `step` and `Finish::new` compared the sizes with the panel's and the stage's.
+        let units = panel.shape().units;
+        Finish::<T, C>::check(isa, operand.rows(), units, &state)?;
+        // SAFETY: checked; used below, once, inside the borrows.
+        let epilogue = &unsafe { Finish::new(stage, isa, units, &mut state) };
+        // SAFETY: `step` and `Finish::check` compared the sizes with the panel's and the stage's.
         let product = unsafe { Product::new(SeqRef::from_matrix(operand)?, select, panel.whole(), reverse, epilogue) };
-        T::dispatch(isa, product);
+        T::dispatch(isa, &product);
         Ok(())
     }
 }

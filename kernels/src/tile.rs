@@ -4,11 +4,11 @@
 //! split, so that neither the shape of the tile nor the width of a vector can change a bit of the result.
 
 use crate::block::Block;
-use crate::isa::{Op, Simd};
-use crate::micro::{MOST, Task, Tiles};
+use crate::isa::{Op, Simd, apart};
+use crate::micro::{MOST, Task, Tiles, multiply};
 use crate::pack::PanelRef;
 use crate::real::Real;
-use crate::seq::SeqRef;
+use crate::seq::{RowWalk, SeqRef};
 use std::mem::MaybeUninit;
 
 /// What surrounds the product of one row and one unit block.
@@ -51,7 +51,7 @@ pub(crate) struct Product<'a, T, E> {
     select: Option<&'a [u32]>,
     panel: PanelRef<'a, T>,
     reverse: bool,
-    epilogue: E,
+    epilogue: &'a E,
 }
 
 /// Sums that a chunk of rows has, in vectors: 12 kB with the longest ones, on the stack.
@@ -85,9 +85,74 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         select: Option<&'a [u32]>,
         panel: PanelRef<'a, T>,
         reverse: bool,
-        epilogue: E,
+        epilogue: &'a E,
     ) -> Self {
         Product { rows, select, panel, reverse, epilogue }
+    }
+
+    /// A unit block's place, of a row to be set.
+    #[inline(always)]
+    fn place<S: Simd<T>>(&self, _: S, block: usize) -> At<T> {
+        let lanes = S::LANES.min(self.panel.shape().units - block * S::LANES);
+        let heads = self.panel.data().as_ptr().wrapping_add(block * self.panel.block_len());
+        At { row: 0, block, lanes, heads }
+    }
+
+    /// The weights of a block: they follow its heads, K times all gates.
+    #[inline(always)]
+    fn weights<S: Simd<T>>(&self, _: S, at: At<T>) -> *const T {
+        at.heads.wrapping_add(self.panel.shape().heads * S::LANES)
+    }
+
+    /// All unit blocks of one row.
+    ///
+    /// # Safety
+    /// `operand` is the row of the left operand with this number.
+    #[inline(always)]
+    unsafe fn one<S: Simd<T>>(&self, s: S, row: usize, operand: *const T) {
+        let (most, blocks) = (Tiles::<T, S, E::Acc<S::V>>::ALONE, self.panel.shape().units.div_ceil(S::LANES));
+        let mut done = 0;
+        while done < blocks {
+            let left = blocks - done;
+            let width = part(left, most);
+            let first = if self.reverse { left - width } else { done };
+            // SAFETY: the caller's promise; these are blocks of the panel.
+            unsafe {
+                match width {
+                    8 if most >= 8 => self.alone::<S, 8>(s, row, operand, first),
+                    7 if most >= 8 => self.alone::<S, 7>(s, row, operand, first),
+                    6 if most >= 8 => self.alone::<S, 6>(s, row, operand, first),
+                    5 if most >= 8 => self.alone::<S, 5>(s, row, operand, first),
+                    4 if most >= 4 => self.alone::<S, 4>(s, row, operand, first),
+                    3 => self.alone::<S, 3>(s, row, operand, first),
+                    2 => self.alone::<S, 2>(s, row, operand, first),
+                    _ => self.alone::<S, 1>(s, row, operand, first),
+                }
+            }
+            done += width;
+        }
+    }
+
+    /// U unit blocks of one row.
+    ///
+    /// # Safety
+    /// As for `one`, for the blocks from `first`.
+    #[inline(always)]
+    unsafe fn alone<S: Simd<T>, const U: usize>(&self, s: S, row: usize, operand: *const T, first: usize) {
+        let zero = <E::Acc<S::V> as Block<S::V>>::fill(s.splat(T::ZERO));
+        let (mut acc, mut places) = ([[zero; U]; 1], [At { row, ..self.place(s, first) }; U]);
+        let (k, stride) = (self.panel.shape().k, self.panel.block_len());
+        // SAFETY: the caller's promise.
+        unsafe {
+            for u in 0..U {
+                places[u] = At { row, ..self.place(s, first + u) };
+                acc[0][u] = self.epilogue.start(s, places[u]);
+            }
+            acc = multiply(s, acc, [operand], self.weights(s, places[0]), stride, k, operand);
+            for u in 0..U {
+                self.epilogue.finish(s, places[u], acc[0][u]);
+            }
+        }
     }
 
     /// One tile's worth of unit blocks for some rows: the sums are started, a slice of the weights at a time is
@@ -108,7 +173,8 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     ) {
         let gates = <E::Acc<S::V> as Block<S::V>>::N;
         let kernels = &Tiles::<T, S, E::Acc<S::V>>::KERNELS;
-        let (most, k, stride) = (Tiles::<T, S, E::Acc<S::V>>::ROWS, self.panel.shape().k, self.panel.block_len());
+        let most = Tiles::<T, S, E::Acc<S::V>>::ROWS[places.len() - 1];
+        let (k, stride) = (self.panel.shape().k, self.panel.block_len());
         let columns = places.len() * gates;
         // SAFETY: `sums` are `[rows, blocks, gates]`; a block's weights follow its heads, K times all gates.
         unsafe {
@@ -122,7 +188,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
                     sum = sum.add(gates);
                 }
             }
-            let weights = places[0].heads.wrapping_add(self.panel.shape().heads * S::LANES);
+            let weights = self.weights(s, places[0]);
             let (mut first, mut ahead) = (0, next);
             while first < rows.len() {
                 let height = part(rows.len() - first, most);
@@ -161,17 +227,15 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         reverse: bool,
         sums: *mut S::V,
     ) {
-        let (panel, units, blocks) = (self.panel, self.panel.shape().units, self.panel.blocks());
-        let most = Tiles::<T, S, E::Acc<S::V>>::BLOCKS[rows.len().min(Tiles::<T, S, E::Acc<S::V>>::ROWS) - 1];
-        let mut places = [At { row: 0, block: 0, lanes: 0, heads: panel.data().as_ptr() }; MOST];
+        let (panel, blocks) = (self.panel, self.panel.shape().units.div_ceil(S::LANES));
+        let most = Tiles::<T, S, E::Acc<S::V>>::BLOCKS[rows.len().min(MOST) - 1];
+        let mut places = [self.place(s, 0); MOST];
         let mut done = 0;
         while done < blocks {
             let width = part(blocks - done, most);
             let first = if reverse { blocks - done - width } else { done };
             for (u, at) in places[..width].iter_mut().enumerate() {
-                at.block = first + u;
-                at.lanes = S::LANES.min(units - at.block * S::LANES);
-                at.heads = panel.data().as_ptr().wrapping_add(at.block * panel.block_len());
+                *at = self.place(s, first + u);
             }
             done += width;
             let next = if done == blocks {
@@ -186,16 +250,16 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
             unsafe { self.group(s, rows, &number, &places[..width], next, sums) };
         }
     }
-}
 
-impl<T: Real, E: Epilogue<T>> Op<T> for Product<'_, T, E> {
-    type Out = ();
-
+    /// All unit blocks of `count` rows, chunk by chunk.
+    ///
+    /// # Safety
+    /// `walk` has `count` rows.
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let mut walk = self.rows.walk(self.select);
-        // Rows without units have no memory behind them: there may be more than could ever be counted to.
-        let count = if self.panel.blocks() == 0 { 0 } else { walk.count() };
+    unsafe fn many<S: Simd<T>>(&self, s: S, mut walk: RowWalk<'a, T>, count: usize) {
+        // What is borrowed would be read again after every store.
+        let epilogue = *self.epilogue;
+        let this = Product { epilogue: &epilogue, ..*self };
         let mut sums = [const { MaybeUninit::<S::V>::uninit() }; SUMS];
         let mut rows = [std::ptr::null(); CHUNK];
         let (mut done, mut reverse) = (0, self.reverse);
@@ -206,10 +270,37 @@ impl<T: Real, E: Epilogue<T>> Op<T> for Product<'_, T, E> {
             }
             let number = |i: usize| self.select.map_or(done + i, |select| select[done + i] as usize);
             // SAFETY: these are rows of the left operand with their numbers.
-            unsafe { self.chunk(s, &rows[..now], number, reverse, sums.as_mut_ptr().cast()) };
+            unsafe { this.chunk(s, &rows[..now], number, reverse, sums.as_mut_ptr().cast()) };
             done += now;
             // Its last blocks are the ones that caches still hold.
             reverse = !reverse;
+        }
+    }
+}
+
+/// By reference: moved into the trampoline of an instruction set, it would be copied by vectors from what was stored by
+/// words, which no processor forwards.
+impl<T: Real, E: Epilogue<T>> Op<T> for &Product<'_, T, E> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let mut walk = self.rows.walk(self.select);
+        // Rows without units have no memory behind them: there may be more than could ever be counted to.
+        let count = if self.panel.shape().units == 0 { 0 } else { walk.count() };
+        match count {
+            0 => {}
+            1 => {
+                let (row, operand) = walk.next();
+                // SAFETY: this is the row of the left operand with this number.
+                unsafe { self.one(s, row, operand) }
+            }
+            _ => apart(
+                s,
+                #[inline(always)]
+                // SAFETY: the rows were counted above.
+                || unsafe { self.many(s, walk, count) },
+            ),
         }
     }
 }
