@@ -12,7 +12,9 @@ use common::numbers::{Random, assert_same, proptest};
 use common::{Value, on_one_thread};
 use gatefold::cell::{Activation, Cell, Reset};
 use gatefold::seq::{MatRef, time_major};
-use gatefold::{Backend, Direction, Forward, Input, Isa, Layer, Masked, Options, Order, State, Threads, Weights};
+use gatefold::{Backend, Direction, Forward, Input, Isa, Layer, Masked, Order, State, Weights};
+#[cfg(feature = "rayon")]
+use gatefold::{Options, Threads};
 use proptest::prelude::*;
 use proptest::sample::select;
 

@@ -341,9 +341,12 @@ fn problems() -> Vec<Problem<f32>> {
     CELLS.into_iter().map(|cell| Problem::new(case(cell), 4).expect("numbers that say something")).collect()
 }
 
+/// Makes a problem another one.
+type Spoil = fn(&mut Problem<f32>);
+
 #[test]
 fn a_wrong_option_is_noticed() {
-    let spoil: [(&str, fn(&mut Problem<f32>)); 9] = [
+    let spoil: [(&str, Spoil); 9] = [
         ("of gates", |p| p.chosen.choice.activations.as_mut().unwrap()[0] = Activation::Tanh),
         ("of the candidate", |p| p.chosen.choice.activations.as_mut().unwrap()[1] = Activation::Tanh),
         ("of the cell", |p| p.chosen.choice.activations.as_mut().unwrap()[2] = Activation::Tanh),
