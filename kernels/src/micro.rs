@@ -94,11 +94,23 @@ impl<T: Real, S: Simd<T>, A: Block<S::V>> Tiles<T, S, A> {
 
     /// Tiles that are never chosen have no code of their own.
     const fn of<const MR: usize, const U: usize>() -> Kernel<T, S> {
-        if const { 2 <= MR && MR <= Self::rows(U) && U <= Self::blocks(MR) } {
-            kernel::<T, S, A, MR, U>
-        } else {
-            kernel::<T, S, A, 2, 1>
+        if const { Self::exists(MR, U) } { kernel::<T, S, A, MR, U> } else { kernel::<T, S, A, 2, 1> }
+    }
+
+    /// Whether a tile is ever chosen.
+    pub(crate) const fn exists(rows: usize, blocks: usize) -> bool {
+        2 <= rows && rows <= Self::rows(blocks) && blocks <= Self::blocks(rows)
+    }
+
+    /// Most sums of any rows, up to `rows`, by a tile's unit blocks.
+    pub(crate) const fn most_sums(rows: usize) -> usize {
+        let (mut most, mut high) = (0, 1);
+        while high <= rows {
+            let sums = high * Self::blocks(high) * A::N;
+            most = if sums > most { sums } else { most };
+            high += 1;
         }
+        most
     }
 
     /// Most unit blocks of a tile, by its rows, counted from 1.

@@ -1,7 +1,13 @@
-//! The micro-kernel: a tile of MR rows by U unit blocks, all gates of a unit in one register group.
+//! A product and its epilogue: which rows and unit blocks meet in which tile, in what order.
 //!
-//! Every accumulator is one chain of fused multiply-adds over k in ascending order, started by the epilogue. K is never
-//! split, so that neither the shape of the tile nor the width of a vector can change a bit of the result.
+//! Every sum is one chain of fused multiply-adds over k in ascending order, started by the epilogue. K is never split, so
+//! that neither the shape of the tiles nor the width of a vector can change a bit of the result.
+//!
+//! One row alone goes through tiles of 1 row by a few unit blocks, compiled together with the epilogue: sums stay in
+//! registers from start to finish. More rows are cut into chunks. For a chunk and a group of unit blocks, the sums of all
+//! rows are started on the stack; tiles of the chunk's rows pass over the weights, and each prefetches its share of the
+//! next group's weights; then all rows are finished, one after the other, so that the processor overlaps the long
+//! latencies of their activations.
 
 use crate::block::Block;
 use crate::isa::{Op, Simd, apart};
@@ -54,11 +60,11 @@ pub(crate) struct Product<'a, T, E> {
     epilogue: &'a E,
 }
 
-/// Sums that a chunk of rows has, in vectors: 12 kB with the longest ones, on the stack.
-const SUMS: usize = 256;
-
-/// Most rows of a chunk.
+/// Most rows of a chunk. The more there are, the fewer times weights are read from where they are, and the larger the sums.
 const CHUNK: usize = 64;
+
+/// Sums of a chunk of rows by a group of unit blocks, in vectors: 16 kB with the longest ones, on the stack.
+const SUMS: usize = 4 * CHUNK;
 
 /// The size of the next part of `left`, none larger than `most`: all parts are of that size, but for the last two, which
 /// share evenly.
@@ -155,11 +161,10 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         }
     }
 
-    /// One tile's worth of unit blocks for some rows: the sums are started, a slice of the weights at a time is
-    /// multiplied with all rows, and the sums are finished.
+    /// A group of unit blocks for the rows of a chunk: sums are started, multiplied tile by tile, and finished.
     ///
     /// # Safety
-    /// `rows` are rows of the product and `numbers` says which, `places` are places of its unit blocks, which follow each
+    /// `rows` are rows of the product and `number` says which, `places` are places of its unit blocks, which follow each
     /// other and are as many as a tile of so many rows may have; `sums` are as many as rows, blocks and gates make.
     #[inline(always)]
     unsafe fn group<S: Simd<T>>(
@@ -176,7 +181,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         let most = Tiles::<T, S, E::Acc<S::V>>::ROWS[places.len() - 1];
         let (k, stride) = (self.panel.shape().k, self.panel.block_len());
         let columns = places.len() * gates;
-        // SAFETY: `sums` are `[rows, blocks, gates]`; a block's weights follow its heads, K times all gates.
+        // SAFETY: `sums` are `[rows, blocks, gates]`, and there is a kernel for each tile.
         unsafe {
             let mut sum = sums;
             for i in 0..rows.len() {
@@ -257,6 +262,12 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     /// `walk` has `count` rows.
     #[inline(always)]
     unsafe fn many<S: Simd<T>>(&self, s: S, mut walk: RowWalk<'a, T>, count: usize) {
+        const {
+            assert!(
+                Tiles::<T, S, E::Acc<S::V>>::most_sums(CHUNK) <= SUMS,
+                "a chunk has more sums than there is room for"
+            )
+        };
         // What is borrowed would be read again after every store.
         let epilogue = *self.epilogue;
         let this = Product { epilogue: &epilogue, ..*self };
@@ -302,5 +313,65 @@ impl<T: Real, E: Epilogue<T>> Op<T> for &Product<'_, T, E> {
                 || unsafe { self.many(s, walk, count) },
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::{Dispatch, Isa};
+
+    struct EveryTile;
+
+    impl<T: Real> Op<T> for EveryTile {
+        type Out = ();
+
+        fn run<S: Simd<T>>(self, _: S) {
+            every_tile::<T, S, [S::V; 1]>();
+            every_tile::<T, S, [S::V; 2]>();
+            every_tile::<T, S, [S::V; 3]>();
+            every_tile::<T, S, [S::V; 4]>();
+        }
+    }
+
+    /// Each tile that some rows and unit blocks are cut into has a kernel of its own.
+    fn every_tile<T: Real, S: Simd<T>, A: Block<S::V>>() {
+        for (rows, blocks) in (2..=CHUNK).flat_map(|rows| (1..20).map(move |blocks| (rows, blocks))) {
+            let mut left = blocks;
+            while left > 0 {
+                let width = part(left, Tiles::<T, S, A>::BLOCKS[rows.min(MOST) - 1]);
+                left -= width;
+                let mut below = rows;
+                while below > 0 {
+                    let height = part(below, Tiles::<T, S, A>::ROWS[width - 1]);
+                    assert!(Tiles::<T, S, A>::exists(height, width), "{} {}: {height} x {width}", S::NAME, A::N);
+                    below -= height;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_a_kernel_for_every_tile() {
+        for &isa in Isa::available() {
+            f32::dispatch(isa, EveryTile);
+            f64::dispatch(isa, EveryTile);
+        }
+    }
+
+    #[test]
+    fn the_last_two_parts_share_evenly() {
+        let parts = |mut left: usize, most| {
+            let mut parts = Vec::new();
+            while left > 0 {
+                parts.push(part(left, most));
+                left -= parts[parts.len() - 1];
+            }
+            parts
+        };
+        assert_eq!(parts(5, 6), [5]);
+        assert_eq!(parts(32, 6), [6, 6, 6, 6, 4, 4]);
+        assert_eq!(parts(33, 8), [8, 8, 8, 5, 4]);
+        assert_eq!(parts(16, 8), [8, 8]);
     }
 }
