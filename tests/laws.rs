@@ -34,6 +34,7 @@ const PACKAGES: &[Layers] = &[
             &["mat", "real"],
             &["buf", "math", "seq"],
             &["cell", "pack"],
+            &["micro"],
             &["tile"],
             &["gemm"],
             &["epilogue"],
