@@ -80,7 +80,8 @@ const WORTH_A_MEETING: f64 = 2e5;
 
 /// Threads that are worth sharing the units of a step, if there were as many.
 fn gang(dims: Dims, time: usize, batch: usize) -> usize {
-    let step = dims.flops() / (dims.input + dims.output()).max(1) as f64 * dims.output() as f64 * batch as f64;
+    let of_a_row = 2.0 * dims.cell.gates() as f64 * dims.hidden as f64 * dims.output() as f64;
+    let step = of_a_row * batch as f64;
     if time < STEPS_OF_A_GANG || step * (time as f64) < WORTH_A_GANG {
         return 1;
     }

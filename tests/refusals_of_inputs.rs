@@ -306,7 +306,7 @@ fn snapshots_name_what_is_wrong() {
         ("first bytes", 0),
         ("version", 4),
         ("bytes of a value", 8),
-        ("cell states", 12),
+        ("cell", 12),
         ("rows", 16),
         ("channels of h", 24),
         ("units of c", 32),
