@@ -7,7 +7,7 @@
 //! Nothing here can deadlock, for nobody waits for a thread that may never start. A caller who does not get the gang, as
 //! another has it, does all rounds alone. One who gets it starts alone as well, and gives a share to each member from the
 //! round on in which it has arrived. A member that takes far longer than its leader, as its core is busy with something
-//! else, is sent home.
+//! else, is sent home, and the more often that happens, the more of the next callers work alone.
 //!
 //! ```
 //! use gatefold_kernels::gang::{Share, lead};
@@ -61,15 +61,51 @@ const PATIENCE: Duration = Duration::from_micros(200);
 pub fn lead<F: Fn(usize, Share) + Sync>(threads: usize, rounds: usize, body: F) {
     let members = members(threads.saturating_sub(1).min(MEMBERS).min(rounds));
     static TAKEN: AtomicBool = AtomicBool::new(false);
-    if members.is_empty() || TAKEN.swap(true, Acquire) {
+    if members.is_empty() || ALONE.is_next() || TAKEN.swap(true, Acquire) {
         return (0..rounds).for_each(|round| body(round, Share::ALL));
     }
     let work = Work { call: call::<F>, body: (&raw const body).cast() };
-    let mut called =
-        Called { members, taken: &TAKEN, called: [false; MEMBERS], working: [false; MEMBERS], turn: 0, work };
+    let mut called = Called {
+        members,
+        taken: &TAKEN,
+        called: [false; MEMBERS],
+        working: [false; MEMBERS],
+        slow: false,
+        turn: 0,
+        work,
+    };
     called.call();
     for round in 0..rounds {
         called.round(round, &body);
+    }
+}
+
+/// How many of the next callers work alone: none, or 2^delays, where members were slow of late. On a machine with other
+/// work for its cores, a share can take as long as the other work's turn.
+static ALONE: Alone = Alone { callers: AtomicUsize::new(0), delays: AtomicUsize::new(0) };
+
+struct Alone {
+    callers: AtomicUsize,
+    delays: AtomicUsize,
+}
+
+impl Alone {
+    const MOST_DELAYS: usize = 10;
+
+    fn is_next(&self) -> bool {
+        let less = |callers: usize| callers.checked_sub(1);
+        self.callers.load(Relaxed) > 0 && self.callers.fetch_update(Relaxed, Relaxed, less).is_ok()
+    }
+
+    /// After a call in which a member was slow, or none was. Callers may race: it is a guess in any case.
+    fn learn(&self, slow: bool) {
+        let delays = self.delays.load(Relaxed);
+        if slow {
+            self.delays.store((delays + 1).min(Self::MOST_DELAYS), Relaxed);
+            self.callers.store(1 << delays, Relaxed);
+        } else {
+            self.delays.store(delays.saturating_sub(1), Relaxed);
+        }
     }
 }
 
@@ -225,6 +261,8 @@ struct Called<'a> {
     called: [bool; MEMBERS],
     /// Whether a member has a share in this round.
     working: [bool; MEMBERS],
+    /// Whether a member had to be waited for too long.
+    slow: bool,
     turn: usize,
     work: Work,
 }
@@ -274,7 +312,7 @@ impl Called<'_> {
                 if spin(Some(PATIENCE), done).is_none() {
                     spin(None, done);
                     member.turn.store(DISMISSED, Release);
-                    *called = false;
+                    (*called, self.slow) = (false, true);
                 }
                 let payload = member.panic.swap(std::ptr::null_mut(), Relaxed);
                 if !payload.is_null() {
@@ -302,6 +340,7 @@ impl Drop for Called<'_> {
                 member.turn.store(DISMISSED, Release);
             }
         }
+        ALONE.learn(self.slow);
         self.taken.store(false, Release);
     }
 }
