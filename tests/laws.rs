@@ -38,7 +38,7 @@ const PACKAGES: &[Layers] = &[
             &["tile"],
             &["gemm"],
             &["epilogue"],
-            &["elementwise", "pointwise", "step"],
+            &["elementwise", "limits", "pointwise", "step"],
             &["general"],
         ],
         // An element type carries what others define for it: the constants of the elementary functions, and the
@@ -47,6 +47,7 @@ const PACKAGES: &[Layers] = &[
             ("real", "elementwise"),
             ("real", "gemm"),
             ("real", "general"),
+            ("real", "limits"),
             ("real", "math"),
             ("real", "pointwise"),
             ("real", "step"),

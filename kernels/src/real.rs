@@ -4,6 +4,7 @@ use crate::elementwise::{self, Elementwise};
 use crate::gemm::{self, Gemm};
 use crate::general::{self, General};
 use crate::isa::Dispatch;
+use crate::limits::{self, MultiplyAdds, Reading, Worked};
 use crate::math::Elementary;
 use crate::pointwise::{self, Pointwise};
 use crate::shape::ShapeError;
@@ -21,6 +22,12 @@ pub trait Kernels: Sized {
     /// [`General::run`].
     #[doc(hidden)]
     fn general(args: General<'_, '_, Self>) -> Result<(), ShapeError>;
+    /// [`MultiplyAdds::run`].
+    #[doc(hidden)]
+    fn multiply_adds(args: MultiplyAdds) -> Worked<Self>;
+    /// [`Reading::run`].
+    #[doc(hidden)]
+    fn reading(args: Reading<'_, Self>) -> Worked<Self>;
     /// [`Step::run`].
     #[doc(hidden)]
     fn step(args: Step<'_, '_, Self>) -> Result<(), ShapeError>;
@@ -41,6 +48,12 @@ macro_rules! kernels {
             }
             fn general(args: General<'_, '_, Self>) -> Result<(), ShapeError> {
                 general::general(args)
+            }
+            fn multiply_adds(args: MultiplyAdds) -> Worked<Self> {
+                limits::multiply_adds(args)
+            }
+            fn reading(args: Reading<'_, Self>) -> Worked<Self> {
+                limits::reading(args)
             }
             fn step(args: Step<'_, '_, Self>) -> Result<(), ShapeError> {
                 step::step(args)
