@@ -48,6 +48,6 @@ fn of_stage<T: Element>(isa: Isa, stage: StageKind, budget: f64) -> Result<f64> 
         Ok(Pointwise { isa, stage, product, order, finished: true, heads: &panel, state }.run()?)
     };
     step()?;
-    let rate = best_rate(budget, || {}, || if step().is_ok() { VECTORS as f64 } else { 0.0 });
+    let rate = best_rate(budget, || if step().is_ok() { VECTORS as f64 } else { 0.0 });
     Ok(1.0 / rate)
 }

@@ -2,8 +2,8 @@
 
 use super::caches::Level;
 use super::subject::pool;
-use super::timing::best_rate;
-use anyhow::{Result, ensure};
+use super::timing::{Repetition, Sample, best_rate};
+use anyhow::Result;
 use gatefold::Isa;
 use gatefold::gemm::Element;
 use gatefold_kernels::buf::Buf;
@@ -17,43 +17,38 @@ const LENGTH: u64 = 1000;
 /// Floating-point operations in a second of all threads together, in registers alone.
 pub fn multiply_adds<T: Element>(isa: Isa, threads: usize, budget: f64) -> Result<f64> {
     let chains = Chains::Full;
-    together(threads, |barrier| {
-        Ok(best_rate(budget, barrier, || MultiplyAdds { isa, chains, length: LENGTH }.run::<T>().amount as f64))
-    })
+    together(threads, budget, |_| MultiplyAdds { isa, chains, length: LENGTH }.run::<T>().amount as f64)
 }
 
 /// Seconds until the result of a multiply-add can be used.
 pub fn latency<T: Element>(isa: Isa, budget: f64) -> f64 {
     let chains = Chains::One;
-    let rate = best_rate(
-        budget,
-        || {},
-        || {
-            black_box(MultiplyAdds { isa, chains, length: LENGTH }.run::<T>());
-            LENGTH as f64
-        },
-    );
+    let rate = best_rate(budget, || {
+        black_box(MultiplyAdds { isa, chains, length: LENGTH }.run::<T>());
+        LENGTH as f64
+    });
     1.0 / rate
 }
 
 /// Bytes that all threads together read in a second, each from a buffer of its own.
 pub fn reading(isa: Isa, level: Level, threads: usize, budget: f64) -> Result<f64> {
-    together(threads, |barrier| {
-        let values = Buf::filled(level.sample_bytes() / size_of::<f32>(), 1.0f32);
-        // All threads have to arrive at the barrier, with or without memory.
-        let values = values.or_else(|_| Buf::filled(0, 1.0));
-        let values = values.map_err(gatefold::Error::from)?;
-        let rate = best_rate(budget, barrier, || Reading { isa, values: &values }.run().amount as f64);
-        ensure!(!values.is_empty(), "{} bytes for each thread do not fit in memory", level.sample_bytes());
-        Ok(rate)
-    })
+    let buffer = |_| Buf::filled(level.sample_bytes() / size_of::<f32>(), 1.0f32).map_err(gatefold::Error::from);
+    let buffers = (0..threads).map(buffer).collect::<Result<Vec<_>, _>>()?;
+    together(threads, budget, |thread| Reading { isa, values: &buffers[thread] }.run().amount as f64)
 }
 
-/// The sum of the rates that `work` returns on each of so many threads. It calls the barrier before each sample.
-fn together(threads: usize, work: impl Fn(&(dyn Fn() + Sync)) -> Result<f64> + Sync) -> Result<f64> {
+/// What threads that start together do in a second: the best of many rounds. `work` is given the number of its thread.
+fn together(threads: usize, budget: f64, work: impl Fn(usize) -> f64 + Sync) -> Result<f64> {
+    let Repetition { calls, rounds } = Repetition::calibrated(budget, &mut || work(0));
     let barrier = Barrier::new(threads);
-    let wait = || {
-        barrier.wait();
-    };
-    pool(threads)?.broadcast(|_| work(&wait)).into_iter().sum()
+    let of_threads = pool(threads)?.broadcast(|thread| {
+        let mut work = || work(thread.index());
+        let sample = |_| {
+            barrier.wait();
+            Sample::of(calls, &mut work)
+        };
+        (0..rounds).map(sample).collect::<Vec<_>>()
+    });
+    let round = |round: usize| Sample::rate(&of_threads.iter().map(|samples| samples[round]).collect::<Vec<_>>());
+    Ok((0..rounds).map(round).fold(0.0, f64::max))
 }

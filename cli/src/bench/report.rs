@@ -94,7 +94,7 @@ pub fn limits(out: &mut dyn Write, bounds: &mut Bounds, dtype: Dtype, threads: &
     let isa = bounds.isa.name();
     if !json {
         let columns: String = threads.iter().map(|n| format!("{:>12}", format!("{n} thr"))).collect();
-        writeln!(out, "limits of {isa}, {}{columns:>width$}", dtype.name(), width = 12 * threads.len() + 5)?;
+        writeln!(out, "{:22}{columns}", format!("limits of {isa}, {}", dtype.name()))?;
     }
     let peak = Row { name: "multiply-adds".into(), key: format!("{}_fma_{isa}_gflops", dtype.name()), unit: "GFLOP/s" };
     let peaks = each(bounds, threads, |threads| Limit::MultiplyAdds(dtype, threads))?;

@@ -47,25 +47,67 @@ pub fn median(budget: f64, mut call: impl FnMut() -> Result<()>) -> Result<Timin
     Ok(Timing { median: seconds[seconds.len() / 2], min: seconds[0], samples: seconds.len() })
 }
 
-/// How much of what `work` returns is done in a second: the best of some samples, since others on the machine can only
-/// slow it down. `before_sample` is called before each.
-pub fn best_rate(budget: f64, before_sample: impl Fn(), mut work: impl FnMut() -> f64) -> f64 {
-    const SAMPLES: usize = 7;
-    let mut sample = |calls: usize| {
-        let start = Instant::now();
-        let amount: f64 = (0..calls).map(|_| work()).sum();
-        (amount, start.elapsed().as_secs_f64())
-    };
-    let mut calls = 1;
-    while sample(calls).1 < budget / SAMPLES as f64 && calls < 1 << 30 {
-        calls *= 2;
+/// A sample of a rate: long enough for the clock, and so short that some are not interrupted on a busy machine.
+const SAMPLE: f64 = 5e-4;
+
+const FEWEST_ROUNDS: usize = 7;
+
+/// How often to repeat something.
+#[derive(Clone, Copy, Debug)]
+pub struct Repetition {
+    /// Calls in a sample.
+    pub calls: usize,
+    /// Samples.
+    pub rounds: usize,
+}
+
+impl Repetition {
+    /// Samples of half a millisecond, or of one call that takes longer, for about `budget` seconds.
+    pub fn calibrated(budget: f64, work: &mut impl FnMut() -> f64) -> Repetition {
+        let mut calls = 1;
+        let seconds = loop {
+            let start = Instant::now();
+            Sample::of(calls, work);
+            let seconds = start.elapsed().as_secs_f64();
+            if seconds >= SAMPLE || calls >= 1 << 30 {
+                break seconds;
+            }
+            calls *= 2;
+        };
+        Repetition { calls, rounds: ((budget / seconds) as usize).max(FEWEST_ROUNDS) }
     }
-    let rates = (0..SAMPLES).map(|_| {
-        before_sample();
-        let (amount, seconds) = sample(calls);
-        amount / seconds.max(1e-9)
-    });
-    rates.fold(0.0, f64::max)
+}
+
+/// What some calls did, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    pub start: Instant,
+    pub end: Instant,
+    /// The sum of what the calls returned.
+    pub amount: f64,
+}
+
+impl Sample {
+    pub fn of(calls: usize, work: &mut impl FnMut() -> f64) -> Sample {
+        let start = Instant::now();
+        let amount = (0..calls).map(|_| work()).sum();
+        Sample { start, end: Instant::now(), amount }
+    }
+
+    /// What samples beside each other did in a second, from the first start to the last end.
+    pub fn rate(samples: &[Sample]) -> f64 {
+        let start = samples.iter().map(|sample| sample.start).min();
+        let end = samples.iter().map(|sample| sample.end).max();
+        let seconds = start.zip(end).map_or(0.0, |(start, end)| end.duration_since(start).as_secs_f64());
+        samples.iter().map(|sample| sample.amount).sum::<f64>() / seconds.max(1e-9)
+    }
+}
+
+/// How much of what `work` returns is done in a second: the best of many samples, since others on the machine can only
+/// slow it down.
+pub fn best_rate(budget: f64, mut work: impl FnMut() -> f64) -> f64 {
+    let Repetition { calls, rounds } = Repetition::calibrated(budget, &mut work);
+    (0..rounds).map(|_| Sample::rate(&[Sample::of(calls, &mut work)])).fold(0.0, f64::max)
 }
 
 #[cfg(test)]
@@ -93,14 +135,19 @@ mod tests {
 
     #[test]
     fn a_rate_is_work_in_a_second() {
-        let rate = best_rate(
-            1e-3,
-            || {},
-            || {
-                std::thread::sleep(Duration::from_millis(1));
-                5.0
-            },
-        );
+        let rate = best_rate(1e-3, || {
+            std::thread::sleep(Duration::from_millis(1));
+            5.0
+        });
         assert!(rate > 0.0 && rate <= 5000.0, "{rate}");
+    }
+
+    #[test]
+    fn samples_beside_each_other_add_up_from_first_to_last() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let sample = |from, to, amount| Sample { start: at(from), end: at(to), amount };
+        assert_eq!(Sample::rate(&[sample(0, 2, 6.0), sample(1, 4, 2.0)]), 2.0);
+        assert_eq!(Sample::rate(&[]), 0.0);
     }
 }
