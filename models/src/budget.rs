@@ -21,6 +21,12 @@ impl Budget {
         Budget { left: (len as u64).saturating_mul(Self::FACTOR).saturating_add(Self::FLOOR) }
     }
 
+    /// Adds what another file of `len` bytes grants.
+    #[allow(dead_code, reason = "one format has other files")]
+    pub(crate) fn grant(&mut self, len: u64) {
+        self.left = self.left.saturating_add(len.saturating_mul(Self::FACTOR));
+    }
+
     /// Takes `bytes` for what stands at `place`.
     pub(crate) fn take(&mut self, bytes: u64, place: &str) -> Result<()> {
         match self.left.checked_sub(bytes) {
