@@ -1,4 +1,4 @@
-//! The one error type: where in which file, and what is wrong there.
+//! The one error type: where in which file or input, and what is wrong there.
 
 use std::fmt;
 use std::io;
@@ -42,6 +42,8 @@ pub enum ErrorKind {
         /// The name of what is not there.
         what: String,
     },
+    /// What [`gatefold`] refused: weights that make no layer, or inputs that do not fit one.
+    Layer(gatefold::Error),
 }
 
 /// A result with this crate's [`Error`].
@@ -74,10 +76,20 @@ impl Error {
         Self::new(place, ErrorKind::Missing { what: what.to_string() })
     }
 
+    pub(crate) fn layer(place: impl fmt::Display, error: gatefold::Error) -> Self {
+        Self::new(place, ErrorKind::Layer(error))
+    }
+
     /// The same error, its place inside of `outer`.
     pub(crate) fn within(mut self, outer: impl fmt::Display) -> Self {
         self.place = if self.place.is_empty() { outer.to_string() } else { format!("{outer}: {}", self.place) };
         self
+    }
+}
+
+impl From<gatefold::Error> for Error {
+    fn from(error: gatefold::Error) -> Self {
+        Error::layer("", error)
     }
 }
 
@@ -100,6 +112,7 @@ impl fmt::Display for ErrorKind {
             }
             ErrorKind::Unsupported { what } => write!(f, "{what} is not supported"),
             ErrorKind::Missing { what } => write!(f, "{what} is missing"),
+            ErrorKind::Layer(error) => error.fmt(f),
         }
     }
 }
@@ -108,6 +121,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.kind {
             ErrorKind::Io(error) => Some(error),
+            ErrorKind::Layer(error) => Some(error),
             _ => None,
         }
     }

@@ -3,6 +3,8 @@
 //! A model is given as its layers in the order in which they are run, each with its configuration and its weights in
 //! the order of its variables. Whether a layer can be computed is for others to say.
 
+pub use crate::sequential::Model;
+
 mod config;
 mod hdf5;
 mod legacy;
