@@ -1,9 +1,11 @@
 //! What several commands take from the command line.
 
+use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use gatefold::{Backend, Isa, Options, Threads};
 use gatefold_kernels::isa::UnknownIsa;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// More threads than any processor has; beyond lies a mistake.
 const MOST_THREADS: u64 = 1024;
@@ -47,6 +49,11 @@ fn isa(name: &str) -> Result<Isa, UnknownIsa> {
 fn backend(name: &str) -> Result<Backend, String> {
     let found = BACKENDS.iter().find(|(known, _)| *known == name).map(|(_, backend)| *backend);
     found.ok_or_else(|| format!("there are {}", BACKENDS.map(|(name, _)| name).join(", ")))
+}
+
+/// A pool of `threads` threads.
+pub fn pool(threads: usize) -> Result<ThreadPool> {
+    ThreadPoolBuilder::new().num_threads(threads).build().context("threads cannot be started")
 }
 
 /// A number of threads.

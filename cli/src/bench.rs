@@ -11,12 +11,13 @@ mod subject;
 mod timing;
 
 use crate::arguments::{Engine, size, threads};
+use crate::progress;
 use anyhow::{Context, Result, bail, ensure};
 use bound::Bounds;
 use case::{Case, CellName, Dtype, GRID, Mode, Sizes};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{IsTerminal, Write, stderr};
+use indicatif::ProgressBar;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Time layers on random weights: whole sequences with all outputs; with --time 1, steps that carry a state.
@@ -88,7 +89,10 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode> {
     if !arguments.json {
         report::header(out, &arguments.engine)?;
     }
-    let progress = progress(arguments, cases.len());
+    let progress = match arguments.grid {
+        true => progress::bar(cases.len(), "{bar:40} {pos}/{len} {msg} ({eta} left)"),
+        false => ProgressBar::hidden(),
+    };
     for case in cases {
         progress.set_message(case.name());
         let timed = subject::time(case, &arguments.engine, arguments.budget);
@@ -135,15 +139,4 @@ impl Arguments {
         }
         Ok(cases)
     }
-}
-
-/// A bar on the terminal for the many cases of the grid, else nothing.
-fn progress(arguments: &Arguments, cases: usize) -> ProgressBar {
-    if !arguments.grid || !stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(cases as u64);
-    // The template is a constant that a test draws.
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg} ({eta} left)");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -3,8 +3,16 @@
 
 mod arguments;
 mod bench;
+mod inspect;
+mod model;
+mod printable;
+mod progress;
+mod run;
+mod tensors;
+mod verify;
 
 use clap::{Parser, Subcommand};
+use printable::printable;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -18,12 +26,18 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Inspect(inspect::Arguments),
+    Run(run::Arguments),
+    Verify(verify::Arguments),
     Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let done = match Arguments::parse().command {
+        Command::Inspect(arguments) => inspect::run(&arguments, &mut out),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments, &mut out),
         Command::Bench(arguments) => bench::run(&arguments, &mut out),
     };
     match done.and_then(|code| Ok(out.flush().map(|()| code)?)) {
@@ -31,7 +45,7 @@ fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to be told if this fails.
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            let _ = writeln!(io::stderr(), "error: {}", printable(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

@@ -1,8 +1,8 @@
 //! What the machine does at most, on so many threads at once.
 
 use super::caches::Level;
-use super::subject::pool;
 use super::timing::{Repetition, Sample, best_rate};
+use crate::arguments::pool;
 use anyhow::Result;
 use gatefold::Isa;
 use gatefold::gemm::Element;

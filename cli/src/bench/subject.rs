@@ -2,12 +2,11 @@
 
 use super::case::{Case, Dtype, Sizes};
 use super::timing::{self, Timing};
-use crate::arguments::Engine;
+use crate::arguments::{Engine, pool};
 use anyhow::{Context, Result};
 use gatefold::gemm::Element;
 use gatefold::seq::{time_major, time_major_mut};
 use gatefold::{Backend, Layer, Options, Output, State, Weights, Workspace};
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// What was measured of a case.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +22,6 @@ pub fn time(case: Case, engine: &Engine, budget: f64) -> Result<Timed> {
         Dtype::F32 => time_as::<f32>(case, engine, budget),
         Dtype::F64 => time_as::<f64>(case, engine, budget),
     }
-}
-
-/// A pool of `threads` threads.
-pub fn pool(threads: usize) -> Result<ThreadPool> {
-    ThreadPoolBuilder::new().num_threads(threads).build().context("threads cannot be started")
 }
 
 fn time_as<T: Element>(case: Case, engine: &Engine, budget: f64) -> Result<Timed> {
