@@ -5,9 +5,11 @@ mod arguments;
 mod bench;
 mod inspect;
 mod model;
+mod npy;
 mod printable;
 mod progress;
 mod run;
+mod stream;
 mod tensors;
 mod verify;
 

@@ -7,8 +7,9 @@ use crate::tensors::Tensors;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use gatefold_models::{Inputs, LoadOptions, Loaded, Nonlinearity, Outputs, Runnable, Source, load};
+use rayon::ThreadPool;
 use std::io::{Write, stderr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 /// Steps that a sequence is cut into: what stands between the layers stays in the cache or near it.
@@ -46,14 +47,22 @@ enum RnnNonlinearity {
 }
 
 /// Reads a file with the options that change nothing of what it holds.
-pub fn open(path: &PathBuf) -> Result<Loaded<f32>> {
+pub fn open(path: &Path) -> Result<Loaded<f32>> {
     Ok(load(path, &LoadOptions::default())?)
 }
 
+/// A model that is ready to run.
+#[derive(Debug)]
+pub struct Model<'a> {
+    arguments: &'a ModelArguments,
+    loaded: Loaded<f32>,
+    /// None: the caller's thread.
+    pool: Option<ThreadPool>,
+}
+
 impl ModelArguments {
-    /// Loads the model and runs it over `input`, warning of NaN there.
-    pub fn run(&self, input: &Tensors) -> Result<Outputs> {
-        let (inputs, warnings) = input.inputs()?;
+    /// Loads the model and sees that the arguments suit it.
+    pub fn load(&self) -> Result<Model<'_>> {
         let threads = self.threads.unwrap_or_else(|| available_parallelism().map_or(1, |cores| cores.get()));
         let options = LoadOptions {
             layers: self.engine.options(threads),
@@ -64,47 +73,86 @@ impl ModelArguments {
             time_major: self.time_major,
         };
         let loaded = load::<f32>(&self.path, &options)?;
-        let runnable = loaded.pick(self.layer.as_deref()).with_context(|| self.path.display().to_string())?;
-        self.check_order(&runnable)?;
-        for warning in warnings {
-            // The command goes on, whether somebody reads this or not.
-            let _ = writeln!(stderr(), "warning: {}", printable(&warning));
+        let pool = if threads == 1 { None } else { Some(pool(threads)?) };
+        let model = Model { arguments: self, loaded, pool };
+        let first = time_axis(&model.runnable()?, 3) == 0;
+        if self.time_major && !first {
+            bail!("--time-major: this model's tensors are batch-first");
         }
-        let bar = progress::bar(steps(&runnable, &inputs), "{bar:40} {pos}/{len} steps ({eta} left)");
-        let work = || runnable.run(inputs, CHUNK, |done| bar.set_position(done as u64));
-        let outputs = if threads == 1 { work() } else { pool(threads)?.install(work) };
-        bar.finish_and_clear();
-        outputs.with_context(|| self.path.display().to_string())
-    }
-
-    /// Refuses the order of axes that the model does not have.
-    fn check_order(&self, runnable: &Runnable<'_, f32>) -> Result<()> {
-        let batch_first = match runnable {
-            Runnable::Recurrent(layer) => match layer.source() {
-                Source::PyTorch { .. } => return Ok(()),
-                Source::Onnx { batch_first } => batch_first,
-                _ => true,
-            },
-            _ => true,
-        };
-        match batch_first {
-            true if self.time_major => bail!("--time-major: this model's tensors are batch-first"),
-            false if self.batch_first => bail!("--batch-first: this node's tensors are time-major, as its layout says"),
-            _ => Ok(()),
+        if self.batch_first && first {
+            bail!("--batch-first: this node's tensors are time-major, as its layout says");
         }
+        Ok(model)
     }
 }
 
-/// Steps of the sequences, as far as the shape of x tells; what is wrong with it comes up when it is run.
-fn steps(runnable: &Runnable<'_, f32>, inputs: &Inputs<'_>) -> usize {
-    let shape = inputs.x.shape();
+impl Model<'_> {
+    fn runnable(&self) -> Result<Runnable<'_, f32>> {
+        let picked = self.loaded.pick(self.arguments.layer.as_deref());
+        picked.with_context(|| self.name())
+    }
+
+    fn name(&self) -> String {
+        self.arguments.path.display().to_string()
+    }
+
+    /// The axis of x that is time, where x has so many.
+    pub fn time_axis(&self, axes: usize) -> Result<usize> {
+        Ok(time_axis(&self.runnable()?, axes))
+    }
+
+    /// Whether the outputs and the state of a sequence are those of its parts, one after the other.
+    pub fn is_causal(&self) -> Result<bool> {
+        Ok(match self.runnable()? {
+            Runnable::Recurrent(layer) => {
+                layer.is_causal() && !matches!(layer.source(), Source::Keras { return_sequences: false, .. })
+            }
+            _ => false,
+        })
+    }
+
+    /// Runs it, and tells `progress` after some steps how many are done.
+    pub fn run(&self, inputs: Inputs<'_>, mut progress: impl FnMut(usize) + Send) -> Result<Outputs> {
+        let runnable = self.runnable()?;
+        let mut work = || runnable.run(inputs, CHUNK, &mut progress);
+        let outputs = match &self.pool {
+            Some(pool) => pool.install(work),
+            None => work(),
+        };
+        outputs.with_context(|| self.name())
+    }
+
+    /// Runs it over the tensors of a file, with a bar on a terminal and a warning of each NaN there.
+    pub fn run_file(&self, input: &Tensors) -> Result<Outputs> {
+        let (inputs, warnings) = input.inputs()?;
+        for warning in warnings {
+            warn(&warning);
+        }
+        let shape = inputs.x.shape();
+        let steps = shape.get(self.time_axis(shape.len())?).copied().unwrap_or(1);
+        let bar = progress::bar(steps, STEPS);
+        let outputs = self.run(inputs, |done| bar.set_position(done as u64));
+        bar.finish_and_clear();
+        outputs
+    }
+}
+
+/// What a bar that counts steps looks like.
+pub const STEPS: &str = "{bar:40} {pos}/{len} steps ({eta} left)";
+
+/// A line on standard error. The command goes on, whether somebody reads it or not.
+pub fn warn(warning: &str) {
+    let _ = writeln!(stderr(), "warning: {}", printable(warning));
+}
+
+fn time_axis(runnable: &Runnable<'_, f32>, axes: usize) -> usize {
     let first = match runnable {
         Runnable::Recurrent(layer) => match layer.source() {
-            Source::PyTorch { time_major, .. } => time_major || shape.len() == 2,
+            Source::PyTorch { time_major, .. } => time_major || axes == 2,
             Source::Onnx { batch_first } => !batch_first,
             _ => false,
         },
         _ => false,
     };
-    shape.get(usize::from(!first)).copied().unwrap_or(1)
+    usize::from(!first)
 }

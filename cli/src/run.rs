@@ -1,6 +1,7 @@
 //! `gatefold run`: a model over inputs from a file.
 
 use crate::model::ModelArguments;
+use crate::stream;
 use crate::tensors::{FileType, Tensors, write_outputs, write_states};
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -32,8 +33,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         let names = FileType::of(path, "--state-out")? != FileType::Npy;
         ensure!(names, "--state-out {}: a .npy holds one array; take .npz or .safetensors", path.display());
     }
-    let input = Tensors::read(&arguments.input, "--input", "x")?;
-    let outputs = arguments.model.run(&input)?;
+    let model = arguments.model.load()?;
+    if let Some(state) = stream::run(&model, &arguments.input, &arguments.output)? {
+        if let Some(path) = &arguments.state_out {
+            write_states(path, &state)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let outputs = model.run_file(&Tensors::read(&arguments.input, "--input", "x")?)?;
     if let Some(path) = &arguments.state_out {
         write_states(path, &outputs)?;
     }

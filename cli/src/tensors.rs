@@ -79,20 +79,31 @@ impl Tensors {
         let inputs =
             Inputs { x, h0: self.get(H0)?, c0: self.get(C0)?, lengths: self.get(LENGTHS)?, mask: self.get(MASK)? };
         let floats = [(X, Some(x)), (H0, inputs.h0), (C0, inputs.c0)];
-        let warnings = floats.iter().filter_map(|(names, tensor)| nan_warning(names[0], (*tensor)?));
-        Ok((inputs, warnings.map(|warning| format!("{}: {warning}", self.file)).collect()))
+        let warnings = floats.iter().filter_map(|(names, tensor)| {
+            let nan = nan_warning(names[0], tensor.as_ref()?.shape(), count_nan(tensor.as_ref()?)?);
+            Some(format!("{}: {nan}", self.file))
+        });
+        Ok((inputs, warnings.collect()))
     }
 }
 
-/// How many values of `tensor` are NaN, and where the first stands.
-fn nan_warning(name: &str, tensor: &Tensor) -> Option<String> {
-    let (count, first) = match tensor.data() {
-        Data::F32(values) => (values.iter().filter(|v| v.is_nan()).count(), values.iter().position(|v| v.is_nan())),
-        Data::F64(values) => (values.iter().filter(|v| v.is_nan()).count(), values.iter().position(|v| v.is_nan())),
-        _ => return None,
-    };
-    let index = index(first?, tensor.shape());
-    Some(format!("{name}: {count} of {} values are NaN, the first at {index:?}", tensor.len()))
+/// Where the first NaN of `tensor` stands in row-major order, and how many there are.
+pub fn count_nan(tensor: &Tensor) -> Option<(usize, usize)> {
+    fn count<T: Copy>(values: &[T], is_nan: impl Fn(&T) -> bool) -> Option<(usize, usize)> {
+        let first = values.iter().position(&is_nan)?;
+        Some((first, values[first..].iter().filter(|value| is_nan(value)).count()))
+    }
+    match tensor.data() {
+        Data::F32(values) => count(values, |value| value.is_nan()),
+        Data::F64(values) => count(values, |value| value.is_nan()),
+        _ => None,
+    }
+}
+
+/// What to say of `count` NaN among the values of a tensor, the first at `first` in row-major order.
+pub fn nan_warning(name: &str, shape: &[usize], (first, count): (usize, usize)) -> String {
+    let values: usize = shape.iter().product();
+    format!("{name}: {count} of {values} values are NaN, the first at {:?}", index(first, shape))
 }
 
 /// The place of the value `flat` of an array in row-major order.
@@ -149,9 +160,11 @@ mod tests {
     fn nan_is_found_among_floats_alone() {
         let tensor = |data| Tensor::new(vec![2, 2], data).unwrap();
         let nan = f64::NAN;
-        let warning = nan_warning("x", &tensor(Data::F64(vec![0.0, 1.0, nan, nan])));
-        assert_eq!(warning.as_deref(), Some("x: 2 of 4 values are NaN, the first at [1, 0]"));
-        assert_eq!(nan_warning("x", &tensor(Data::F32(vec![f32::INFINITY; 4]))), None);
-        assert_eq!(nan_warning("x", &tensor(Data::I64(vec![0; 4]))), None);
+        let found = count_nan(&tensor(Data::F64(vec![0.0, 1.0, nan, nan])));
+        assert_eq!(found, Some((2, 2)));
+        let warning = nan_warning("x", &[2, 2], (2, 2));
+        assert_eq!(warning, "x: 2 of 4 values are NaN, the first at [1, 0]");
+        assert_eq!(count_nan(&tensor(Data::F32(vec![f32::INFINITY; 4]))), None);
+        assert_eq!(count_nan(&tensor(Data::I64(vec![0; 4]))), None);
     }
 }

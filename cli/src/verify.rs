@@ -38,7 +38,7 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode> {
         bail!("--expected {}: expected a tensor named y, hn or cn", arguments.expected.display());
     }
     let input = Tensors::read(&arguments.input, "--input", "x")?;
-    let outputs = arguments.model.run(&input)?;
+    let outputs = arguments.model.load()?.run_file(&input)?;
     let tolerance = Tolerance { relative: arguments.tolerance, ..Tolerance::default() };
     let mut agrees = true;
     for ((name, reference), found) in

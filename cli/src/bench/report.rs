@@ -118,7 +118,10 @@ pub fn limits(out: &mut dyn Write, bounds: &mut Bounds, dtype: Dtype, threads: &
         let name = cell.name();
         time(out, &format!("epilogue {name}"), &format!("{}_epilogue_{name}", dtype.name()), epilogue, json)?;
     }
-    Ok(if json { () } else { writeln!(out)? })
+    if !json {
+        writeln!(out)?;
+    }
+    Ok(())
 }
 
 fn each(bounds: &mut Bounds, threads: &[usize], limit: impl Fn(usize) -> Limit) -> Result<Vec<f64>> {
