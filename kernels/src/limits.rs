@@ -37,6 +37,8 @@ pub struct MultiplyAdds {
 pub struct Reading<'a, T> {
     /// The instruction set.
     pub isa: Isa,
+    /// How often all of it is read.
+    pub times: u64,
     /// What is read: eight whole vectors at a time, and not what is left over.
     pub values: &'a [T],
 }
@@ -121,14 +123,16 @@ impl<T: Real> Op<T> for Reading<'_, T> {
     fn run<S: Simd<T>>(self, s: S) -> Worked<T> {
         let mut sums = [s.splat(T::ZERO); READS];
         let groups = self.values.chunks_exact(READS * S::LANES);
-        let amount = groups.len() * READS * S::LANES * size_of::<T>();
-        for group in groups {
-            for (n, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: a group has READS vectors, and n counts below READS.
-                *sum = s.add(*sum, unsafe { s.load(group.as_ptr().add(n * S::LANES)) });
+        let amount = (groups.len() * READS * S::LANES * size_of::<T>()) as u64;
+        for _ in 0..self.times {
+            for group in groups.clone() {
+                for (n, sum) in sums.iter_mut().enumerate() {
+                    // SAFETY: a group has READS vectors, and n counts below READS.
+                    *sum = s.add(*sum, unsafe { s.load(group.as_ptr().add(n * S::LANES)) });
+                }
             }
         }
-        Worked { amount: amount as u64, sum: total(s, sums) }
+        Worked { amount: amount * self.times, sum: total(s, sums) }
     }
 }
 
@@ -188,9 +192,12 @@ mod tests {
                 let values: Vec<T> = (0..length).map(|n| T::from_f64((n % 17) as f64)).collect();
                 let whole = length / group * group;
                 let exact: f64 = values[..whole].iter().map(|value| value.to_f64()).sum();
-                let read = Reading { isa, values: &values }.run();
-                let expected = Worked { amount: (whole * size_of::<T>()) as u64, sum: T::from_f64(exact) };
-                assert_eq!(read, expected, "{} {length}", isa.name());
+                for times in [0, 1, 3] {
+                    let read = Reading { isa, times, values: &values }.run();
+                    let amount = (whole * size_of::<T>()) as u64 * times;
+                    let expected = Worked { amount, sum: T::from_f64(exact * times as f64) };
+                    assert_eq!(read, expected, "{} {length} {times}", isa.name());
+                }
             }
         }
     }

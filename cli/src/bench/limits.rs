@@ -14,6 +14,9 @@ use std::sync::Barrier;
 /// Multiply-adds of a chain in one call: about a microsecond.
 const LENGTH: u64 = 1000;
 
+/// Bytes that one call reads at least, so that its beginning and end do not show.
+const SHORTEST_READ: usize = 1 << 20;
+
 /// Floating-point operations in a second of all threads together, in registers alone.
 pub fn multiply_adds<T: Element>(isa: Isa, threads: usize, budget: f64) -> Result<f64> {
     let chains = Chains::Full;
@@ -34,7 +37,8 @@ pub fn latency<T: Element>(isa: Isa, budget: f64) -> f64 {
 pub fn reading(isa: Isa, level: Level, threads: usize, budget: f64) -> Result<f64> {
     let buffer = |_| Buf::filled(level.sample_bytes() / size_of::<f32>(), 1.0f32).map_err(gatefold::Error::from);
     let buffers = (0..threads).map(buffer).collect::<Result<Vec<_>, _>>()?;
-    together(threads, budget, |thread| Reading { isa, values: &buffers[thread] }.run().amount as f64)
+    let times = (SHORTEST_READ / level.sample_bytes()).max(1) as u64;
+    together(threads, budget, |thread| Reading { isa, times, values: &buffers[thread] }.run().amount as f64)
 }
 
 /// What threads that start together do in a second: the best of many rounds. `work` is given the number of its thread.
