@@ -39,7 +39,13 @@ mod budget;
 mod element;
 mod error;
 mod formats;
+#[cfg(feature = "numpy")]
+mod keras_arrays;
 mod load;
+#[cfg(any(feature = "numpy", feature = "pytorch", feature = "safetensors"))]
+mod modules;
+#[cfg(feature = "onnx")]
+mod nodes;
 mod recurrent;
 #[cfg(feature = "keras")]
 mod sequential;
