@@ -113,7 +113,8 @@ fn weights_are_in_the_order_of_the_variables() {
 fn layers_are_described() {
     let model = model("keras_more/functional_chain.keras");
     let described: Vec<_> = model.layers.iter().map(|layer| (layer.class.as_str(), layer.name.as_str())).collect();
-    let expected = [("InputLayer", "tokens"), ("Embedding", "words"), ("GRU", "first"), ("GRU", "second"), ("Dense", "head")];
+    let expected =
+        [("InputLayer", "tokens"), ("Embedding", "words"), ("GRU", "first"), ("GRU", "second"), ("Dense", "head")];
     assert_eq!(described, expected);
     assert_eq!(model.keras_version, "3.15.1");
     assert_eq!(model.layers[2].config["units"], 4);

@@ -79,7 +79,11 @@ fn weights_are_found_however_they_are_written() {
     for name in ["cast_f16", "cast_f64", "typed_f16"] {
         let other = node(&format!("onnx_more/{name}.onnx"));
         assert_eq!(other.w, plain.w, "{name}");
-        assert_eq!((other.r.data(), other.b.unwrap().data()), (plain.r.data(), plain.b.as_ref().unwrap().data()), "{name}");
+        assert_eq!(
+            (other.r.data(), other.b.unwrap().data()),
+            (plain.r.data(), plain.b.as_ref().unwrap().data()),
+            "{name}"
+        );
     }
     let scaled = node("onnx_more/typed_ints.onnx");
     assert!(scaled.w.to_f32().unwrap().iter().zip(&values).all(|(a, b)| *a == b * 64.0));
@@ -121,7 +125,9 @@ fn the_graph_is_described() {
     assert_eq!((model.ir_version, model.producer.as_str()), (8, "gatefold tests"));
     assert_eq!(model.opsets, [(String::new(), 14)]);
     assert_eq!(model.graph.nodes[0].op_type, "If");
-    assert!(matches!(model.graph.nodes[0].attribute("then_branch"), Some(Attribute::Graph(graph)) if graph.nodes.len() == 1));
+    assert!(
+        matches!(model.graph.nodes[0].attribute("then_branch"), Some(Attribute::Graph(graph)) if graph.nodes.len() == 1)
+    );
     let x = &model.graph.inputs[0];
     assert_eq!((x.name.as_str(), x.element_type), ("X", Some(1)));
     assert_eq!(x.shape, Some(vec![Size::Named("T".to_owned()), Size::Fixed(1), Size::Fixed(3)]));

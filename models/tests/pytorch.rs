@@ -29,7 +29,8 @@ fn twins_hold_the_same_tensors() {
 #[test]
 fn every_type_is_read() {
     let tensors = read("torch_more/types.pt").tensors;
-    let types = [Dtype::F32, Dtype::F64, Dtype::F16, Dtype::Bf16, Dtype::I64, Dtype::I32, Dtype::I16, Dtype::I8, Dtype::U8];
+    let types =
+        [Dtype::F32, Dtype::F64, Dtype::F16, Dtype::Bf16, Dtype::I64, Dtype::I32, Dtype::I16, Dtype::I8, Dtype::U8];
     let names = ["float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8"];
     for (name, dtype) in names.into_iter().zip(types) {
         let tensor = &tensors[name];
@@ -69,7 +70,8 @@ fn checkpoints_have_their_state_dicts_by_prefix() {
     let names: Vec<_> = contents.tensors.keys().map(String::as_str).collect();
     assert_eq!(names, ["model.gru.weight_ih_l0", "optimizer.state.0.exp_avg"]);
     assert_eq!(f32s(&contents.tensors["model.gru.weight_ih_l0"]), (&[3, 2][..], vec![1.0; 6]));
-    let others = ["epoch", "loss", "done", "note", "history", "sizes", "optimizer.state.0.step", "optimizer.param_groups"];
+    let others =
+        ["epoch", "loss", "done", "note", "history", "sizes", "optimizer.state.0.step", "optimizer.param_groups"];
     assert_eq!(contents.others, others);
     assert_eq!(f32s(&read("torch_more/protocol_4.pt").tensors["w"]).0, [2, 3]);
 }

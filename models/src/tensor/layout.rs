@@ -72,12 +72,18 @@ impl Tensor {
     pub(crate) fn concatenated(parts: &[Tensor], axis: usize) -> Result<Self> {
         let differ = || {
             let found: Vec<_> = parts.iter().map(|part| (part.dtype, &part.shape)).collect();
-            Error::malformed("parts", format_args!("arrays alike but for the size of axis {axis}"), format_args!("{found:?}"))
+            Error::malformed(
+                "parts",
+                format_args!("arrays alike but for the size of axis {axis}"),
+                format_args!("{found:?}"),
+            )
         };
         let first = parts.first().filter(|first| axis < first.shape.len()).ok_or_else(differ)?;
         let alike = |part: &Tensor| {
             let rest = |shape: &[usize]| [&shape[..axis], &shape[axis + 1..]].concat();
-            part.dtype == first.dtype && part.shape.len() == first.shape.len() && rest(&part.shape) == rest(&first.shape)
+            part.dtype == first.dtype
+                && part.shape.len() == first.shape.len()
+                && rest(&part.shape) == rest(&first.shape)
         };
         if !parts.iter().all(alike) {
             return Err(differ());

@@ -46,7 +46,8 @@ fn entry((index, layer): (usize, &Value)) -> Result<Entry<'_>> {
     let missing = |what| Error::missing(format_args!("layer {index}"), what);
     let class = layer.get("class_name").and_then(Value::as_str).ok_or_else(|| missing("class_name"))?;
     let config = layer.get("config").ok_or_else(|| missing("config"))?;
-    let name = config.get("name").or_else(|| layer.get("name")).and_then(Value::as_str).ok_or_else(|| missing("name"))?;
+    let name =
+        config.get("name").or_else(|| layer.get("name")).and_then(Value::as_str).ok_or_else(|| missing("name"))?;
     if ["Sequential", "Functional", "Model"].contains(&class) {
         return Err(Error::unsupported(format_args!("layer {name}"), format_args!("a {class} model for a layer")));
     }
@@ -61,7 +62,8 @@ fn chain(listed: &[Value], config: &Value, entries: &mut [Entry<'_>]) -> Result<
         let mut sources = Vec::new();
         let nodes = layer.get("inbound_nodes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         nodes.iter().for_each(|node| collect_sources(node, &mut sources));
-        let branch = || Error::unsupported(format_args!("layer {}", entry.name), "a model that is not one chain of layers");
+        let branch =
+            || Error::unsupported(format_args!("layer {}", entry.name), "a model that is not one chain of layers");
         match sources[..] {
             [] if first.replace(index).is_none() => {}
             [(source, 0, 0)] if nodes.len() == 1 && takers.insert(source, index).is_none() => {}

@@ -1,6 +1,6 @@
 //! The Python classes and functions that a pickle may name: what they make here, none of it by running anything.
 
-use super::machine::{Objects, Object, Storage, TensorView, Value};
+use super::machine::{Object, Objects, Storage, TensorView, Value};
 use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::tensor::{Dtype, MAX_RANK};
@@ -46,7 +46,9 @@ impl Global {
                 objects.add(Object::Tensor(Box::new(view)), budget)
             }
             // A parameter is its tensor; what follows says how to train it.
-            (Global::RebuildParameter, [tensor, _requires_grad] | [tensor, _requires_grad, _]) if matches!(objects.get(tensor), Some(Object::Tensor(_))) => {
+            (Global::RebuildParameter, [tensor, _requires_grad] | [tensor, _requires_grad, _])
+                if matches!(objects.get(tensor), Some(Object::Tensor(_))) =>
+            {
                 Ok(tensor.clone())
             }
             _ => {
@@ -66,7 +68,13 @@ fn check_metadata(rest: &[Value], objects: &Objects) -> Result<()> {
     }
 }
 
-fn tensor_view(storage: &Value, offset: &Value, shape: &Value, strides: &Value, objects: &Objects) -> Result<TensorView> {
+fn tensor_view(
+    storage: &Value,
+    offset: &Value,
+    shape: &Value,
+    strides: &Value,
+    objects: &Objects,
+) -> Result<TensorView> {
     let wrong = |field, value| Error::malformed(field, "one of a tensor", objects.describe(value));
     let Some(Object::Storage(storage)) = objects.get(storage) else { return Err(wrong("storage", storage)) };
     let size = |value: &Value| match value {
@@ -88,7 +96,9 @@ fn tensor_view(storage: &Value, offset: &Value, shape: &Value, strides: &Value, 
 /// The storage that a persistent id describes: `("storage", type, key, location, count)`.
 pub(super) fn storage(id: &Value, objects: &Objects) -> Result<Storage> {
     match objects.tuple(id) {
-        Some([Value::Text(tag), Value::Global(Global::Storage(dtype)), Value::Text(key), _, Value::Int(count)]) if &**tag == "storage" => {
+        Some([Value::Text(tag), Value::Global(Global::Storage(dtype)), Value::Text(key), _, Value::Int(count)])
+            if &**tag == "storage" =>
+        {
             let size = usize::try_from(*count);
             let count = size.map_err(|_| Error::malformed("storage", "a number of values", count))?;
             Ok(Storage { dtype: *dtype, key: Rc::clone(key), count })

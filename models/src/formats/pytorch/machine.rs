@@ -100,8 +100,14 @@ impl Objects {
 
 /// Runs `pickle`; its objects, and the value that it stops with.
 pub(super) fn run(pickle: &[u8], budget: &mut Budget) -> Result<(Objects, Value)> {
-    let mut machine =
-        Machine { rest: pickle, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), objects: Objects::default(), budget };
+    let mut machine = Machine {
+        rest: pickle,
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: HashMap::new(),
+        objects: Objects::default(),
+        budget,
+    };
     loop {
         let at = pickle.len() - machine.rest.len();
         let [opcode] = machine.bytes()?;
