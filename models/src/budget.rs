@@ -27,7 +27,6 @@ impl Budget {
     }
 
     /// Adds what another file of `len` bytes grants.
-    #[allow(dead_code, reason = "one format has other files")]
     pub(crate) fn grant(&mut self, len: u64) {
         self.left = self.left.saturating_add(len.saturating_mul(Self::FACTOR));
     }
