@@ -99,7 +99,14 @@ impl<'a> StateDict<'a> {
     }
 
     /// Puts what the dictionary `value` holds into `contents`, below `prefix`.
-    fn collect(&mut self, objects: &Objects, value: &Value, prefix: String, depth: usize, contents: &mut Contents) -> Result<()> {
+    fn collect(
+        &mut self,
+        objects: &Objects,
+        value: &Value,
+        prefix: String,
+        depth: usize,
+        contents: &mut Contents,
+    ) -> Result<()> {
         let Some(Object::Dict(entries)) = objects.get(value) else { return Ok(()) };
         if depth == 0 {
             return Err(Error::unsupported(prefix, format_args!("a dictionary inside of {DEPTH} others")));

@@ -50,12 +50,13 @@ pub fn write<'a>(path: impl AsRef<Path>, tensors: impl IntoIterator<Item = (&'a 
     write_file(path.as_ref(), &to_bytes(tensors).map_err(|error| error.within(path.as_ref().display()))?)
 }
 
-/// The bytes that [`write`] writes.
+/// The bytes that [`write()`] writes.
 ///
 /// # Errors
 /// If a name is given twice.
 pub fn to_bytes<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<Vec<u8>> {
-    let tensors: Vec<_> = tensors.into_iter().map(|(name, tensor)| (name, tensor, tensor.data().to_le_bytes())).collect();
+    let tensors: Vec<_> =
+        tensors.into_iter().map(|(name, tensor)| (name, tensor, tensor.data().to_le_bytes())).collect();
     let mut views = HashMap::new();
     for (name, tensor, data) in &tensors {
         let view = TensorView::new(stored(tensor.data()), tensor.shape().to_vec(), data).map_err(malformed)?;

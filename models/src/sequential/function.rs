@@ -66,7 +66,7 @@ fn parse(activation: &Json, context: &Context) -> Result<Function> {
         (Some("function"), Some(Json::String(registered))) if config.as_str() == Some(registered) => {
             named(registered, context).ok_or_else(refused)
         }
-        (Some(class), _) => {
+        (Some(class), _) if class != "function" => {
             let config = Config::new(config)?;
             let function = layer(class, &config, context)?.ok_or_else(refused)?;
             config.finish()?;

@@ -10,8 +10,6 @@ pub(crate) enum ByteOrder {
     Little,
     Big,
 }
-
-#[allow(dead_code, reason = "not every format uses each")]
 impl Tensor {
     /// The array of `shape` that `bytes` hold, and nothing else.
     pub(crate) fn from_bytes(dtype: Dtype, shape: Vec<usize>, bytes: &[u8], order: ByteOrder) -> Result<Self> {
@@ -37,8 +35,6 @@ impl Tensor {
         Ok(Tensor { shape, dtype, data })
     }
 }
-
-#[allow(dead_code, reason = "not every format uses each")]
 impl Data {
     /// The values in little-endian order, of the type [`dtype`](Self::dtype).
     pub(crate) fn to_le_bytes(&self) -> Vec<u8> {
@@ -99,7 +95,10 @@ mod tests {
                 _ => (1024.0 + fraction) * 2_f64.powi(exponent - 25),
             };
             let expected = if bits >> 15 == 1 { -magnitude } else { magnitude };
-            assert!(f64::from(wide[0]).total_cmp(&expected).is_eq() || wide[0].is_nan() && expected.is_nan(), "{bits:x}");
+            assert!(
+                f64::from(wide[0]).total_cmp(&expected).is_eq() || wide[0].is_nan() && expected.is_nan(),
+                "{bits:x}"
+            );
             let Data::F32(wide) = values(Dtype::Bf16, &bits.to_le_bytes(), ByteOrder::Little) else { panic!() };
             let expected = f32::from_bits(u32::from(bits) << 16);
             assert!(wide[0].to_bits() == expected.to_bits() || wide[0].is_nan() && expected.is_nan(), "{bits:x}");

@@ -22,8 +22,6 @@ macro_rules! map_values {
         }
     };
 }
-
-#[allow(dead_code, reason = "not every format uses each")]
 impl Tensor {
     /// The same values in another shape of as many.
     pub(crate) fn reshaped(self, shape: Vec<usize>) -> Result<Self> {
@@ -72,12 +70,18 @@ impl Tensor {
     pub(crate) fn concatenated(parts: &[Tensor], axis: usize) -> Result<Self> {
         let differ = || {
             let found: Vec<_> = parts.iter().map(|part| (part.dtype, &part.shape)).collect();
-            Error::malformed("parts", format_args!("arrays alike but for the size of axis {axis}"), format_args!("{found:?}"))
+            Error::malformed(
+                "parts",
+                format_args!("arrays alike but for the size of axis {axis}"),
+                format_args!("{found:?}"),
+            )
         };
         let first = parts.first().filter(|first| axis < first.shape.len()).ok_or_else(differ)?;
         let alike = |part: &Tensor| {
             let rest = |shape: &[usize]| [&shape[..axis], &shape[axis + 1..]].concat();
-            part.dtype == first.dtype && part.shape.len() == first.shape.len() && rest(&part.shape) == rest(&first.shape)
+            part.dtype == first.dtype
+                && part.shape.len() == first.shape.len()
+                && rest(&part.shape) == rest(&first.shape)
         };
         if !parts.iter().all(alike) {
             return Err(differ());
@@ -153,7 +157,6 @@ impl Data {
 }
 
 /// The strides of an array of `shape` without gaps, the last axis being the densest.
-#[allow(dead_code, reason = "not every format uses each")]
 pub(crate) fn row_major_strides(shape: &[usize]) -> Vec<isize> {
     let mut strides = vec![1; shape.len()];
     for axis in (1..shape.len()).rev() {

@@ -34,7 +34,9 @@ pub(super) fn layers(entries: &[Entry<'_>], mut file: Group) -> Result<Vec<Keras
         });
     }
     match groups.into_iter().find(|(_, group)| holds_weights(group)) {
-        Some((name, _)) => Err(Error::malformed("layers", "weights of the model's layers only", format_args!("group {name}"))),
+        Some((name, _)) => {
+            Err(Error::malformed("layers", "weights of the model's layers only", format_args!("group {name}")))
+        }
         None => Ok(layers),
     }
 }
@@ -50,7 +52,8 @@ fn take(groups: &mut BTreeMap<String, Group>, counted: &str, layer: &str) -> Res
     if stated.flatten() == Some(layer) {
         return Ok(groups.remove(counted));
     }
-    let named: Vec<String> = groups.iter().filter(|(_, group)| own_name(group) == Some(layer)).map(|(key, _)| key.clone()).collect();
+    let named: Vec<String> =
+        groups.iter().filter(|(_, group)| own_name(group) == Some(layer)).map(|(key, _)| key.clone()).collect();
     match (&named[..], stated) {
         ([one], _) => Ok(groups.remove(one)),
         ([], None) => Ok(None),
@@ -68,7 +71,8 @@ fn own_name(group: &Group) -> Option<&str> {
 }
 
 fn holds_weights(group: &Group) -> bool {
-    !group.datasets.is_empty() || group.groups.iter().any(|(name, inner)| !RANDOM.contains(&name.as_str()) && holds_weights(inner))
+    !group.datasets.is_empty()
+        || group.groups.iter().any(|(name, inner)| !RANDOM.contains(&name.as_str()) && holds_weights(inner))
 }
 
 /// The name of each layer's group: its class in snake case, and which of that class it is.
@@ -105,7 +109,9 @@ fn collect(mut group: Group, config: &Value, prefix: String, weights: &mut Vec<(
     weights.extend(own.into_iter().map(|(name, tensor)| (format!("{prefix}vars/{name}"), tensor)));
     weights.extend(group.datasets.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
     // The cells of stacked cells are counted like layers.
-    if let (Some(cells), Some(mut stack)) = (stacked_cells(config), group.groups.remove("cells")) {
+    if let Some(cells) = stacked_cells(config)
+        && let Some(mut stack) = group.groups.remove("cells")
+    {
         let classes = cells.iter().map(|cell| cell.get("class_name").and_then(Value::as_str).unwrap_or_default());
         for (name, cell) in counted_names(classes).into_iter().zip(cells) {
             if let Some(inner) = stack.groups.remove(&name) {

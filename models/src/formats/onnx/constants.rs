@@ -148,7 +148,9 @@ fn ints(node: &Node, name: &str) -> Result<Option<Vec<i64>>> {
 /// Integers that newer operator sets take as an input and older ones as an attribute.
 fn given(node: &Node, name: &str, input: Option<&Option<Tensor>>) -> Result<Option<Vec<i64>>> {
     match input {
-        Some(Some(tensor)) => tensor.to_i64().map(|values| Some(values.into_owned())).map_err(|error| error.within(name)),
+        Some(Some(tensor)) => {
+            tensor.to_i64().map(|values| Some(values.into_owned())).map_err(|error| error.within(name))
+        }
         _ => ints(node, name),
     }
 }

@@ -73,7 +73,8 @@ impl<'a> Parser<'a> {
     }
 
     fn graph(&mut self, span: Span, depth: usize) -> Result<Graph> {
-        let depth = depth.checked_sub(1).ok_or_else(|| Error::unsupported("graph", "a graph so deep inside of others"))?;
+        let depth =
+            depth.checked_sub(1).ok_or_else(|| Error::unsupported("graph", "a graph so deep inside of others"))?;
         let mut graph = Graph::default();
         for field in Fields::new(self.file, span) {
             match field? {
@@ -166,7 +167,13 @@ impl<'a> Parser<'a> {
     }
 
     /// Puts field `number` of an attribute into its value: a list grows, all else is replaced.
-    fn attribute_value(&mut self, value: &mut Option<Attribute>, number: u64, content: Value, depth: usize) -> Result<()> {
+    fn attribute_value(
+        &mut self,
+        value: &mut Option<Attribute>,
+        number: u64,
+        content: Value,
+        depth: usize,
+    ) -> Result<()> {
         match (number, &mut *value) {
             (7, Some(Attribute::Floats(floats))) => return self.floats(content, floats),
             (8, Some(Attribute::Ints(ints))) => return self.ints(content, ints),

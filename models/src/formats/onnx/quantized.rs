@@ -59,7 +59,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let quantized = Tensor::new(vec![1, 1, 2], Data::U8(vec![0, 1])).unwrap();
-        let scale = |shape: &[usize]| Tensor::new(shape.to_vec(), Data::F32(vec![1.0; shape.iter().product()])).unwrap();
+        let scale =
+            |shape: &[usize]| Tensor::new(shape.to_vec(), Data::F32(vec![1.0; shape.iter().product()])).unwrap();
         let zero = |shape: &[usize]| Tensor::new(shape.to_vec(), Data::U8(vec![1; shape.iter().product()])).unwrap();
         assert!(weights(&quantized, &scale(&[1]), &zero(&[1])).is_ok());
         assert!(weights(&quantized, &scale(&[2]), &zero(&[2])).is_err());

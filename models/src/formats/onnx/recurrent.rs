@@ -333,7 +333,8 @@ impl Reader<'_> {
             Cell::Gru => 3,
             Cell::Lstm => 4,
         };
-        let (Some(rows), Some(biases)) = (node.hidden_size.checked_mul(gates), node.hidden_size.checked_mul(2 * gates)) else {
+        let (Some(rows), Some(biases)) = (node.hidden_size.checked_mul(gates), node.hidden_size.checked_mul(2 * gates))
+        else {
             return Err(Error::malformed("hidden_size", "a size that can be addressed", node.hidden_size));
         };
         if node.hidden_size == 0 {

@@ -27,7 +27,12 @@ struct Description {
 }
 
 /// The tensor that `stored` describes.
-pub(super) fn tensor(model: &Model, stored: &StoredTensor, budget: &mut Budget, granted: &mut Granted) -> Result<Tensor> {
+pub(super) fn tensor(
+    model: &Model,
+    stored: &StoredTensor,
+    budget: &mut Budget,
+    granted: &mut Granted,
+) -> Result<Tensor> {
     let description = describe(&model.bytes, stored.0.clone(), budget)?;
     let name = description.name.clone();
     read(model, description, budget, granted).map_err(|error| error.within(format_args!("tensor {name:?}")))
@@ -36,7 +41,9 @@ pub(super) fn tensor(model: &Model, stored: &StoredTensor, budget: &mut Budget, 
 fn read(model: &Model, description: Description, budget: &mut Budget, granted: &mut Granted) -> Result<Tensor> {
     let dtype = dtype(description.data_type)?;
     let bytes = element_count(&description.shape).and_then(|count| count.checked_mul(dtype.size()));
-    let bytes = bytes.ok_or_else(|| Error::malformed("dims", "sizes that can be addressed", format_args!("{:?}", description.shape)))?;
+    let bytes = bytes.ok_or_else(|| {
+        Error::malformed("dims", "sizes that can be addressed", format_args!("{:?}", description.shape))
+    })?;
     if description.external {
         let data = external(model.folder.as_deref(), &description.location, bytes, budget, granted)?;
         return Tensor::from_bytes(dtype, description.shape, &data, ByteOrder::Little);
@@ -104,7 +111,9 @@ fn append_typed(file: &[u8], number: u64, value: Value, dtype: Dtype, to: &mut V
         5 if narrow.contains(&dtype) => append_ints(file, value, dtype, to),
         7 if dtype == Dtype::I64 => append_ints(file, value, dtype, to),
         11 if [Dtype::U32, Dtype::U64].contains(&dtype) => append_ints(file, value, dtype, to),
-        4..=7 | 10 | 11 => Err(Error::malformed("data", format_args!("the field of {dtype}"), format_args!("field {number}"))),
+        4..=7 | 10 | 11 => {
+            Err(Error::malformed("data", format_args!("the field of {dtype}"), format_args!("field {number}")))
+        }
         _ => Ok(()),
     }
 }
@@ -114,7 +123,11 @@ fn append_ints(file: &[u8], value: Value, dtype: Dtype, to: &mut Vec<u8>) -> Res
     let bits = dtype.size() as u32 * 8;
     let signed = [Dtype::I8, Dtype::I16, Dtype::I32, Dtype::I64].contains(&dtype);
     value.each_int(file, |value| {
-        let kept = if signed { ((value as i64) << (64 - bits) >> (64 - bits)) as u64 } else { value << (64 - bits) >> (64 - bits) };
+        let kept = if signed {
+            ((value as i64) << (64 - bits) >> (64 - bits)) as u64
+        } else {
+            value << (64 - bits) >> (64 - bits)
+        };
         if kept != value {
             return Err(Error::malformed("data", format_args!("values of {dtype}"), value as i64));
         }
@@ -124,7 +137,13 @@ fn append_ints(file: &[u8], value: Value, dtype: Dtype, to: &mut Vec<u8>) -> Res
 }
 
 /// The `len` bytes that `location` describes, of a file inside of `folder`.
-fn external(folder: Option<&Path>, location: &[(String, String)], len: usize, budget: &mut Budget, granted: &mut Granted) -> Result<Vec<u8>> {
+fn external(
+    folder: Option<&Path>,
+    location: &[(String, String)],
+    len: usize,
+    budget: &mut Budget,
+    granted: &mut Granted,
+) -> Result<Vec<u8>> {
     let (mut path, mut offset, mut stated) = (None, 0, len as u64);
     for (key, value) in location {
         let number = || value.parse().map_err(|_| Error::malformed(key, "a number", format_args!("{value:?}")));
@@ -141,7 +160,8 @@ fn external(folder: Option<&Path>, location: &[(String, String)], len: usize, bu
         return Err(Error::malformed("external_data: length", len, stated));
     }
     let path = path.ok_or_else(|| Error::missing("external_data", "location"))?;
-    let folder = folder.ok_or_else(|| Error::unsupported("external_data", "a file beside a model that has no folder"))?;
+    let folder =
+        folder.ok_or_else(|| Error::unsupported("external_data", "a file beside a model that has no folder"))?;
     let path = inside(folder, path)?;
     let io = |error: io::Error| Error::new(path.display(), ErrorKind::Io(error));
     let mut file = File::open(&path).map_err(io)?;
@@ -162,7 +182,9 @@ fn external(folder: Option<&Path>, location: &[(String, String)], len: usize, bu
 
 /// The file `location` of `folder`, which must lie inside of it however links go.
 fn inside(folder: &Path, location: &str) -> Result<PathBuf> {
-    let outside = || Error::malformed("external_data: location", "a file inside of the model's folder", format_args!("{location:?}"));
+    let outside = || {
+        Error::malformed("external_data: location", "a file inside of the model's folder", format_args!("{location:?}"))
+    };
     let location_path = Path::new(location);
     let plain = |component| matches!(component, Component::Normal(_) | Component::CurDir);
     if location.is_empty() || location.contains('\\') || !location_path.components().all(plain) {

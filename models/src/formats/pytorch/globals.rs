@@ -1,6 +1,6 @@
 //! The Python classes and functions that a pickle may name: what they make here, none of it by running anything.
 
-use super::machine::{Objects, Object, Storage, TensorView, Value};
+use super::machine::{Object, Objects, Storage, TensorView, Value};
 use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::tensor::{Dtype, MAX_RANK};
@@ -43,10 +43,12 @@ impl Global {
             (Global::RebuildTensor, [storage, offset, shape, strides, _requires_grad, _hooks, rest @ ..]) => {
                 check_metadata(rest, objects)?;
                 let view = tensor_view(storage, offset, shape, strides, objects)?;
-                objects.add(Object::Tensor(view), budget)
+                objects.add(Object::Tensor(Box::new(view)), budget)
             }
             // A parameter is its tensor; what follows says how to train it.
-            (Global::RebuildParameter, [tensor, _requires_grad] | [tensor, _requires_grad, _]) if matches!(objects.get(tensor), Some(Object::Tensor(_))) => {
+            (Global::RebuildParameter, [tensor, _requires_grad] | [tensor, _requires_grad, _])
+                if matches!(objects.get(tensor), Some(Object::Tensor(_))) =>
+            {
                 Ok(tensor.clone())
             }
             _ => {
@@ -66,7 +68,13 @@ fn check_metadata(rest: &[Value], objects: &Objects) -> Result<()> {
     }
 }
 
-fn tensor_view(storage: &Value, offset: &Value, shape: &Value, strides: &Value, objects: &Objects) -> Result<TensorView> {
+fn tensor_view(
+    storage: &Value,
+    offset: &Value,
+    shape: &Value,
+    strides: &Value,
+    objects: &Objects,
+) -> Result<TensorView> {
     let wrong = |field, value| Error::malformed(field, "one of a tensor", objects.describe(value));
     let Some(Object::Storage(storage)) = objects.get(storage) else { return Err(wrong("storage", storage)) };
     let size = |value: &Value| match value {
@@ -78,7 +86,7 @@ fn tensor_view(storage: &Value, offset: &Value, shape: &Value, strides: &Value, 
     let shapes = sizes(shape).ok_or_else(|| wrong("shape", shape))?;
     let steps = sizes(strides).ok_or_else(|| wrong("strides", strides))?;
     Ok(TensorView {
-        storage: storage.clone(),
+        storage: Storage::clone(storage),
         offset: size(offset).ok_or_else(|| wrong("offset", offset))?,
         shape: shapes.iter().map(size).collect::<Option<_>>().ok_or_else(|| wrong("shape", shape))?,
         strides: steps.iter().map(stride).collect::<Option<_>>().ok_or_else(|| wrong("strides", strides))?,
@@ -88,7 +96,9 @@ fn tensor_view(storage: &Value, offset: &Value, shape: &Value, strides: &Value, 
 /// The storage that a persistent id describes: `("storage", type, key, location, count)`.
 pub(super) fn storage(id: &Value, objects: &Objects) -> Result<Storage> {
     match objects.tuple(id) {
-        Some([Value::Text(tag), Value::Global(Global::Storage(dtype)), Value::Text(key), _, Value::Int(count)]) if &**tag == "storage" => {
+        Some([Value::Text(tag), Value::Global(Global::Storage(dtype)), Value::Text(key), _, Value::Int(count)])
+            if &**tag == "storage" =>
+        {
             let size = usize::try_from(*count);
             let count = size.map_err(|_| Error::malformed("storage", "a number of values", count))?;
             Ok(Storage { dtype: *dtype, key: Rc::clone(key), count })

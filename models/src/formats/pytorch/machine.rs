@@ -26,8 +26,8 @@ pub(super) enum Object {
     Tuple(Vec<Value>),
     List,
     Dict(Vec<(Value, Value)>),
-    Storage(Storage),
-    Tensor(TensorView),
+    Storage(Box<Storage>),
+    Tensor(Box<TensorView>),
 }
 
 /// A member of the archive with the bytes of values.
@@ -100,8 +100,14 @@ impl Objects {
 
 /// Runs `pickle`; its objects, and the value that it stops with.
 pub(super) fn run(pickle: &[u8], budget: &mut Budget) -> Result<(Objects, Value)> {
-    let mut machine =
-        Machine { rest: pickle, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), objects: Objects::default(), budget };
+    let mut machine = Machine {
+        rest: pickle,
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: HashMap::new(),
+        objects: Objects::default(),
+        budget,
+    };
     loop {
         let at = pickle.len() - machine.rest.len();
         let [opcode] = machine.bytes()?;
@@ -163,7 +169,7 @@ impl Machine<'_> {
             op::BINPERSID => {
                 let id = self.pop()?;
                 let storage = globals::storage(&id, &self.objects)?;
-                self.add(Object::Storage(storage))
+                self.add(Object::Storage(Box::new(storage)))
             }
             _ => Err(Error::unsupported("", format_args!("opcode {opcode:#04x} {}", op::name(opcode)))),
         }
