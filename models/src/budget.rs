@@ -18,11 +18,15 @@ impl Budget {
     const FLOOR: u64 = 1 << 20;
 
     pub(crate) fn of_file(len: usize) -> Self {
-        Budget { left: (len as u64).saturating_mul(Self::FACTOR).saturating_add(Self::FLOOR) }
+        Budget { left: Self::granted(len) }
+    }
+
+    /// What a file of `len` bytes is granted.
+    pub(crate) fn granted(len: usize) -> u64 {
+        (len as u64).saturating_mul(Self::FACTOR).saturating_add(Self::FLOOR)
     }
 
     /// Adds what another file of `len` bytes grants.
-    #[allow(dead_code, reason = "one format has other files")]
     pub(crate) fn grant(&mut self, len: u64) {
         self.left = self.left.saturating_add(len.saturating_mul(Self::FACTOR));
     }

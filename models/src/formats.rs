@@ -18,13 +18,10 @@ use crate::error::{Error, ErrorKind, Result};
 use std::path::Path;
 
 /// The whole file, and what `parse` makes of it, errors naming the file.
-#[allow(dead_code, reason = "only without any format")]
 fn read_file<T>(path: &Path, parse: impl FnOnce(Vec<u8>) -> Result<T>) -> Result<T> {
     let bytes = std::fs::read(path).map_err(|error| Error::new("", ErrorKind::Io(error)));
     bytes.and_then(parse).map_err(|error| error.within(path.display()))
 }
-
-#[allow(dead_code, reason = "only without a format that is written")]
 fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).map_err(|error| Error::new(path.display(), ErrorKind::Io(error)))
 }

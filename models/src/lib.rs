@@ -34,12 +34,23 @@
 //! Every reader takes any bytes: a damaged or hostile file is an [`Error`] that names the place, never a panic, and what
 //! a file claims is checked against its length before it is allocated. What is not understood is refused by name.
 #![deny(unsafe_code)]
+// Without all formats, some of what they share is not needed.
+#![cfg_attr(
+    not(all(feature = "keras", feature = "numpy", feature = "onnx", feature = "pytorch", feature = "safetensors")),
+    allow(dead_code, unused_imports)
+)]
 
 mod budget;
 mod element;
 mod error;
 mod formats;
+#[cfg(feature = "numpy")]
+mod keras_arrays;
 mod load;
+#[cfg(any(feature = "numpy", feature = "pytorch", feature = "safetensors"))]
+mod modules;
+#[cfg(feature = "onnx")]
+mod nodes;
 mod recurrent;
 #[cfg(feature = "keras")]
 mod sequential;
@@ -53,3 +64,8 @@ pub use load::{Format, Listing, LoadOptions, Loaded, Nonlinearity, Runnable, loa
 pub use recurrent::{Inputs, Outputs, Recurrent, Row, Source};
 pub use tensor::{Data, Dtype, Tensor};
 pub use verify::{Comparison, Deviation, Tolerance, compare};
+
+/// The examples of the README are tests.
+#[cfg(all(doctest, feature = "keras", feature = "onnx", feature = "pytorch"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

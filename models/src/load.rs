@@ -1,7 +1,9 @@
 //! From a file of any format to what can be run.
 
+mod recognise;
+
 use crate::element::Element;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::recurrent::{Inputs, Outputs, Recurrent, Row};
 #[cfg(feature = "keras")]
 use crate::sequential::Model;
@@ -75,12 +77,12 @@ pub struct Listing {
 /// What a file holds.
 #[derive(Debug)]
 pub struct Loaded<T> {
-    format: Format,
-    recurrent: Vec<Arc<Recurrent<T>>>,
-    refused: Vec<Error>,
-    arrays: Vec<Listing>,
+    pub(crate) format: Format,
+    pub(crate) recurrent: Vec<Arc<Recurrent<T>>>,
+    pub(crate) refused: Vec<Error>,
+    pub(crate) arrays: Vec<Listing>,
     #[cfg(feature = "keras")]
-    whole: Option<Result<Model<T>>>,
+    pub(crate) whole: Option<Result<Model<T>>>,
 }
 
 /// What [`Loaded::pick`] found to run.
@@ -94,14 +96,15 @@ pub enum Runnable<'a, T> {
     Model(&'a Model<T>),
 }
 
-/// Reads the file at `path`, which is recognised by its first bytes, and by its extension where those are a zip archive's.
+/// Reads the file at `path`, which is recognised by its content, but for ONNX also by its extension.
 ///
 /// # Errors
 /// If it cannot be opened, is of no known format or of one whose feature is off, or is damaged. A recurrent layer that
 /// cannot be run is no error here: it is among [`Loaded::refused`].
 pub fn load<T: Element>(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Loaded<T>> {
-    let _ = options;
-    Err(Error::unsupported(path.as_ref().display(), "this file"))
+    let path = path.as_ref();
+    let bytes = std::fs::read(path).map_err(|error| Error::new("", ErrorKind::Io(error)));
+    bytes.and_then(|bytes| recognise::read(path, bytes, options)).map_err(|error| error.within(path.display()))
 }
 
 impl<T: Element> Loaded<T> {
@@ -120,8 +123,18 @@ impl<T: Element> Loaded<T> {
     /// # Errors
     /// If there is none; the error lists those that there are.
     pub fn recurrent_named(&self, name: &str) -> Result<&Recurrent<T>> {
-        let found = self.recurrent.iter().find(|layer| layer.name() == name);
-        found.map(|layer| &**layer).ok_or_else(|| Error::missing("layers", format_args!("{name:?}")))
+        let mut found = self.recurrent.iter().filter(|layer| layer.name() == name);
+        match (found.next(), found.next()) {
+            (Some(layer), None) => Ok(layer),
+            (Some(_), Some(_)) => {
+                let found = format_args!("several that are called {name:?}");
+                Err(Error::malformed("layers", "names that differ", found))
+            }
+            (None, _) => {
+                let (names, why) = (self.names(), self.why_not());
+                Err(Error::missing("layers", format_args!("a recurrent layer {name:?}, of {names}{why},")))
+            }
+        }
     }
 
     /// Why the other recurrent layers of the file cannot be run, each by its name.
@@ -145,14 +158,43 @@ impl<T: Element> Loaded<T> {
     /// # Errors
     /// If there is none, or several to choose from; the error lists them, and says why others were refused.
     pub fn pick(&self, name: Option<&str>) -> Result<Runnable<'_, T>> {
-        match name {
-            Some(name) => self.recurrent_named(name).map(Runnable::Recurrent),
-            None => Err(Error::missing("layers", "a recurrent layer")),
+        if let Some(name) = name {
+            return self.recurrent_named(name).map(Runnable::Recurrent);
         }
+        #[cfg(feature = "keras")]
+        if let Some(Ok(model)) = &self.whole {
+            return Ok(Runnable::Model(model));
+        }
+        match &self.recurrent[..] {
+            [one] if self.why_not().is_empty() => Ok(Runnable::Recurrent(one)),
+            [] => Err(Error::missing("layers", format_args!("a recurrent layer{},", self.why_not()))),
+            _ => {
+                let (names, why) = (self.names(), self.why_not());
+                Err(Error::missing("layers", format_args!("the choice of one, by its name, of {names}{why},")))
+            }
+        }
+    }
+
+    fn names(&self) -> String {
+        format!("{:?}", self.recurrent.iter().map(|layer| layer.name()).collect::<Vec<_>>())
+    }
+
+    /// What was refused and why, in brackets, if anything was.
+    fn why_not(&self) -> String {
+        let mut reasons: Vec<String> = self.refused.iter().map(Error::to_string).collect();
+        #[cfg(feature = "keras")]
+        if let Some(Err(error)) = &self.whole {
+            reasons.insert(0, error.to_string());
+        }
+        if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) }
     }
 
     /// A line for each layer: of a whole model all its layers, else each recurrent one.
     pub fn describe(&self) -> Vec<Row> {
+        #[cfg(feature = "keras")]
+        if let Some(Ok(model)) = &self.whole {
+            return model.describe();
+        }
         self.recurrent.iter().flat_map(|layer| layer.describe()).collect()
     }
 }

@@ -1,9 +1,16 @@
 //! One recurrent layer of a file, ready to run in the shapes of the framework that it comes from.
 
+mod describe;
+mod run;
+
+pub(crate) use describe::Part;
+pub use describe::Row;
+pub(crate) use run::room;
+
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
-use gatefold::Stack;
+use gatefold::{Direction, Layer, Level, Options, Stack, Weights};
 
 /// Which framework's shapes a [`Recurrent`] takes and gives.
 ///
@@ -50,6 +57,47 @@ pub struct Recurrent<T> {
     name: String,
     source: Source,
     stack: Stack<T>,
+    parts: Vec<Part>,
+    defaults: Defaults,
+}
+
+/// Where inputs come from that are not given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Defaults {
+    pub(crate) h0: Origin,
+    pub(crate) c0: Origin,
+    pub(crate) lengths: Origin,
+}
+
+/// Where an input comes from that is not given.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Origin {
+    /// States are zeros, rows are whole.
+    #[default]
+    None,
+    /// The file has it.
+    Constant(Tensor),
+    /// From the value of this name, which is computed outside: it has to be given.
+    Outside(String),
+}
+
+/// A layer that was packed, and what its file stores of it.
+pub(crate) struct Packed<T> {
+    pub(crate) layer: Layer<T>,
+    pub(crate) part: Part,
+}
+
+impl<T: Element> Packed<T> {
+    pub(crate) fn new(label: impl Into<String>, weights: Weights<T>, options: Options) -> Result<Self> {
+        let part = Part { label: label.into(), parameters: stored(&weights) };
+        Ok(Packed { layer: Layer::new(weights, options)?, part })
+    }
+}
+
+/// The number of values of `weights`.
+fn stored<T>(weights: &Weights<T>) -> usize {
+    let optional = [weights.b_w(), weights.b_r(), weights.peepholes(), weights.projection()];
+    weights.w().len() + weights.r().len() + optional.into_iter().flatten().map(<[T]>::len).sum::<usize>()
 }
 
 /// What a [`Recurrent`] is run over. A tensor alone is x, from a state of zeros.
@@ -85,25 +133,6 @@ pub struct Outputs {
     pub cn: Option<Tensor>,
 }
 
-/// A line of a description: one layer and direction of a [`Recurrent`], or a layer of a whole model.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    /// The name in its file; of one among several layers and directions with those behind it.
-    pub name: String,
-    /// `SimpleRNN`, `LSTM` or `GRU`; of other layers their class.
-    pub cell: String,
-    /// In what it departs from the standard, such as `reset after, reverse, clip 3`; may be empty.
-    pub variant: String,
-    /// The shapes, as `I 8, H 32`.
-    pub shapes: String,
-    /// Weights and biases that the file stores for it.
-    pub parameters: usize,
-    /// Multiplications and additions for one row and step.
-    pub macs: usize,
-    /// Bytes of its weights in memory.
-    pub packed_bytes: usize,
-}
-
 impl<T: Element> Recurrent<T> {
     /// Its name in the file: the prefix of a module, which is empty for one at the root; the path of a node; a layer's name.
     pub fn name(&self) -> &str {
@@ -120,37 +149,30 @@ impl<T: Element> Recurrent<T> {
         &self.stack
     }
 
-    /// A line for each layer and direction.
-    pub fn describe(&self) -> Vec<Row> {
-        Vec::new()
-    }
-
     /// Whether steps are taken in order only, so that a long sequence can be cut into calls: no layer goes backwards.
     pub fn is_causal(&self) -> bool {
-        false
+        let mut directions = self.stack.levels().iter().flat_map(Level::layers).map(|(_, direction)| direction);
+        directions.all(|direction| direction == Direction::Forward)
     }
 
-    /// Runs over `inputs`. Cost: that of the layers, and a copy of x if its dtype is another than T.
-    ///
-    /// # Errors
-    /// If an input does not fit, is of another dtype, or is one that the framework does not have; by its name.
-    pub fn run<'a>(&self, inputs: impl Into<Inputs<'a>>) -> Result<Outputs> {
-        self.run_in_chunks(inputs, usize::MAX, |_| {})
+    /// A recurrent layer of `levels`, whose layers and directions `parts` describes in their order.
+    pub(crate) fn new(
+        name: impl Into<String>,
+        source: Source,
+        levels: Vec<Level<T>>,
+        parts: Vec<Part>,
+    ) -> Result<Self> {
+        let stack = Stack::new(levels)?;
+        Ok(Recurrent { name: name.into(), source, stack, parts, defaults: Defaults::default() })
     }
 
-    /// The same, at most `chunk` steps a time, which bounds the memory between layers; after each, `progress` is called
-    /// with the number of steps done. One chunk is the whole where [`is_causal`](Self::is_causal) does not hold or there is
-    /// a mask. The outputs have the same bits.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run).
-    pub fn run_in_chunks<'a>(
-        &self,
-        inputs: impl Into<Inputs<'a>>,
-        chunk: usize,
-        progress: impl FnMut(usize),
-    ) -> Result<Outputs> {
-        let (_, _, _) = (inputs.into(), chunk, progress);
-        Err(Error::unsupported(&self.name, "running"))
+    pub(crate) fn with_defaults(self, defaults: Defaults) -> Self {
+        Recurrent { defaults, ..self }
+    }
+
+    /// The error at what is called `what` of this layer.
+    fn at(&self, what: &str, error: Error) -> Error {
+        let error = error.within(what);
+        if self.name.is_empty() { error } else { error.within(&self.name) }
     }
 }

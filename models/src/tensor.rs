@@ -4,7 +4,6 @@ mod bytes;
 mod layout;
 
 pub(crate) use bytes::ByteOrder;
-#[allow(unused_imports, reason = "one format reckons with strides")]
 pub(crate) use layout::row_major_strides;
 
 use crate::error::{Error, Result};

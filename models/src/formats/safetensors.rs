@@ -50,7 +50,7 @@ pub fn write<'a>(path: impl AsRef<Path>, tensors: impl IntoIterator<Item = (&'a 
     write_file(path.as_ref(), &to_bytes(tensors).map_err(|error| error.within(path.as_ref().display()))?)
 }
 
-/// The bytes that [`write`] writes.
+/// The bytes that [`write()`] writes.
 ///
 /// # Errors
 /// If a name is given twice.

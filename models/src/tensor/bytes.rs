@@ -10,8 +10,6 @@ pub(crate) enum ByteOrder {
     Little,
     Big,
 }
-
-#[allow(dead_code, reason = "not every format uses each")]
 impl Tensor {
     /// The array of `shape` that `bytes` hold, and nothing else.
     pub(crate) fn from_bytes(dtype: Dtype, shape: Vec<usize>, bytes: &[u8], order: ByteOrder) -> Result<Self> {
@@ -37,8 +35,6 @@ impl Tensor {
         Ok(Tensor { shape, dtype, data })
     }
 }
-
-#[allow(dead_code, reason = "not every format uses each")]
 impl Data {
     /// The values in little-endian order, of the type [`dtype`](Self::dtype).
     pub(crate) fn to_le_bytes(&self) -> Vec<u8> {

@@ -22,8 +22,6 @@ macro_rules! map_values {
         }
     };
 }
-
-#[allow(dead_code, reason = "not every format uses each")]
 impl Tensor {
     /// The same values in another shape of as many.
     pub(crate) fn reshaped(self, shape: Vec<usize>) -> Result<Self> {
@@ -159,7 +157,6 @@ impl Data {
 }
 
 /// The strides of an array of `shape` without gaps, the last axis being the densest.
-#[allow(dead_code, reason = "not every format uses each")]
 pub(crate) fn row_major_strides(shape: &[usize]) -> Vec<isize> {
     let mut strides = vec![1; shape.len()];
     for axis in (1..shape.len()).rev() {

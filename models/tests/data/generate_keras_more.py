@@ -34,7 +34,7 @@ def save(name, model):
 
 
 x = keras.Input((6,), dtype="int32", name="tokens")
-h = layers.Embedding(7, 3, mask_zero=True, name="words")(x)
+h = layers.Embedding(7, 3, name="words")(x)
 h = layers.GRU(4, return_sequences=True, name="first")(h)
 h = layers.GRU(2, name="second")(h)
 save("functional_chain", keras.Model(x, layers.Dense(2, name="head")(h)))
@@ -54,13 +54,17 @@ x = keras.Input((5, 3), name="x")
 a, b = layers.GRU(2, name="left")(x), layers.GRU(2, name="right")(x)
 save("branches", keras.Model(x, layers.Add(name="sum")([a, b])))
 
+# Keras computes the mask by layers of its own, beside the chain.
+x = keras.Input((6,), dtype="int32", name="tokens")
+save("masked", keras.Model(x, layers.GRU(2, name="cell")(layers.Embedding(7, 3, mask_zero=True, name="words")(x))))
+
 inner = keras.Sequential([keras.Input((5, 3)), layers.GRU(2, name="inside")], name="inner")
 save("nested", keras.Sequential([keras.Input((5, 3)), inner, layers.Dense(1, name="head")]))
 
 
 def compressed(source, target):
-    """Every dataset in deflated chunks, behind the newest metadata."""
-    with h5py.File(source) as a, h5py.File(target, "w", libver="latest") as b:
+    """Every dataset in deflated chunks, behind newer metadata."""
+    with h5py.File(source) as a, h5py.File(target, "w", libver="v110") as b:
         def copy(name, item):
             if isinstance(item, h5py.Dataset):
                 made = b.create_dataset(name, data=item[()], chunks=tuple(max(1, n // 2) for n in item.shape), compression="gzip", shuffle=True)

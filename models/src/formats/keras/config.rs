@@ -125,3 +125,70 @@ fn source(history: &Value) -> Option<(&str, u64, u64)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A functional model as Keras 2 writes it: layers by name, each with what it takes.
+    fn functional(takes: &[(&str, Value)], output: Value) -> Value {
+        let layer = |(name, nodes): &(&str, Value)| json!({"class_name": "Dense", "name": name, "config": {"name": name}, "inbound_nodes": nodes});
+        let layers: Vec<_> = takes.iter().map(layer).collect();
+        json!({"class_name": "Functional", "config": {"layers": layers, "output_layers": output}})
+    }
+
+    fn places(model: &Value) -> Result<Vec<(String, usize)>> {
+        Ok(layers(model)?.iter().map(|entry| (entry.name.to_owned(), entry.place)).collect())
+    }
+
+    #[test]
+    fn a_chain_is_followed_whatever_the_order_of_the_list() {
+        let after = |name: &str| json!([[[name, 0, 0, {"training": false}]]]);
+        let model = functional(&[("c", after("b")), ("a", json!([])), ("b", after("a"))], json!([["c", 0, 0]]));
+        let expected = [("c".to_owned(), 2), ("a".to_owned(), 0), ("b".to_owned(), 1)];
+        assert_eq!(places(&model).unwrap(), expected);
+    }
+
+    #[test]
+    fn anything_but_one_chain_is_refused() {
+        let (input, after) = (|| json!([]), |name: &str| json!([[[name, 0, 0, {}]]]));
+        let out = || json!([["b", 0, 0]]);
+        let two = json!([[["a", 0, 0, {}], ["c", 0, 0, {}]]]);
+        let twice = json!([[["a", 0, 0, {}]], [["a", 0, 0, {}]]]);
+        let mask = json!([[["a", 0, 0, {"mask": ["c", 0, 0]}]]]);
+        for (takes, output) in [
+            (vec![("a", input()), ("c", input()), ("b", two)], out()),
+            (vec![("a", input()), ("b", twice)], out()),
+            (vec![("a", input()), ("c", after("a")), ("b", mask)], out()),
+            (vec![("a", input()), ("b", json!([[["a", 0, 1, {}]]]))], out()),
+            (vec![("a", input()), ("b", json!([[["a", 1, 0, {}]]]))], out()),
+            (vec![("a", input()), ("b", after("a"))], json!([["a", 0, 0]])),
+            (vec![("a", input()), ("b", after("a"))], json!([["a", 0, 0], ["b", 0, 0]])),
+            (vec![("a", input()), ("b", after("a"))], json!([["b", 0, 1]])),
+            (vec![("a", input()), ("b", after("c")), ("c", after("b"))], out()),
+            (vec![("a", after("b")), ("b", after("a"))], out()),
+            (vec![("a", input()), ("b", after("nothing"))], out()),
+            (vec![("a", input()), ("a", after("a"))], json!([["a", 0, 0]])),
+        ] {
+            let model = functional(&takes, output);
+            assert!(places(&model).is_err(), "{model}");
+        }
+    }
+
+    #[test]
+    fn lists_of_the_first_versions_are_read() {
+        let layer = json!({"class_name": "GRU", "config": {"name": "gru"}});
+        assert_eq!(places(&json!({"class_name": "Sequential", "config": [layer]})).unwrap().len(), 1);
+        for model in [
+            json!({}),
+            json!({"class_name": "Sequential", "config": {}}),
+            json!({"class_name": "Sequential", "config": [{"class_name": "GRU", "config": {}}]}),
+            json!({"class_name": "Sequential", "config": [{"config": {"name": "gru"}}]}),
+            json!({"class_name": "MyModel", "config": [layer]}),
+            json!({"config": [layer]}),
+        ] {
+            assert!(places(&model).is_err(), "{model}");
+        }
+    }
+}

@@ -3,9 +3,10 @@
 use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::tensor::{ByteOrder, Dtype, MAX_RANK, Tensor};
-use hdf5_pure::{AttrValue, Dataset, Datatype, DatatypeByteOrder, File, FloatingPointLayout};
+use hdf5_pure::{AttrValue, Dataset, Datatype, DatatypeByteOrder, File, FloatingPointLayout, FormatError, Source};
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A group, and all that is in it.
 #[derive(Debug, Default)]
@@ -27,11 +28,40 @@ pub(super) fn read(bytes: Vec<u8>, budget: &mut Budget) -> Result<Group> {
     if !hdf5_pure::is_hdf5_bytes(&bytes) {
         return Err(Error::malformed("", "an HDF5 file", "other bytes"));
     }
+    let source = Counted { left: AtomicU64::new(Budget::granted(bytes.len())), bytes };
     let read = || {
-        let file = File::from_bytes(bytes).map_err(|error| malformed("", &error))?;
+        let file = File::from_source(source).map_err(|error| malformed("", &error))?;
         group(&file.root(), "", DEPTH, budget)
     };
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(Error::malformed("", "an HDF5 file", "a damaged one")))
+}
+
+/// A file of which no more bytes are read than are granted: one string may be referred to many times over, or links
+/// lead to one group again and again.
+struct Counted {
+    bytes: Vec<u8>,
+    left: AtomicU64,
+}
+
+impl Source for Counted {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::result::Result<(), FormatError> {
+        let count = buffer.len();
+        let less = |left: u64| left.checked_sub(count as u64);
+        if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err() {
+            return Err(FormatError::Source("the same bytes are read too often".to_owned()));
+        }
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.bytes.get(offset..));
+        let Some(bytes) = rest.and_then(|rest| rest.get(..count)) else {
+            let expected = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(count);
+            return Err(FormatError::UnexpectedEof { expected, available: self.bytes.len() });
+        };
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
 }
 
 impl Group {

@@ -109,7 +109,9 @@ fn collect(mut group: Group, config: &Value, prefix: String, weights: &mut Vec<(
     weights.extend(own.into_iter().map(|(name, tensor)| (format!("{prefix}vars/{name}"), tensor)));
     weights.extend(group.datasets.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
     // The cells of stacked cells are counted like layers.
-    if let (Some(cells), Some(mut stack)) = (stacked_cells(config), group.groups.remove("cells")) {
+    if let Some(cells) = stacked_cells(config)
+        && let Some(mut stack) = group.groups.remove("cells")
+    {
         let classes = cells.iter().map(|cell| cell.get("class_name").and_then(Value::as_str).unwrap_or_default());
         for (name, cell) in counted_names(classes).into_iter().zip(cells) {
             if let Some(inner) = stack.groups.remove(&name) {

@@ -43,7 +43,7 @@ impl Global {
             (Global::RebuildTensor, [storage, offset, shape, strides, _requires_grad, _hooks, rest @ ..]) => {
                 check_metadata(rest, objects)?;
                 let view = tensor_view(storage, offset, shape, strides, objects)?;
-                objects.add(Object::Tensor(view), budget)
+                objects.add(Object::Tensor(Box::new(view)), budget)
             }
             // A parameter is its tensor; what follows says how to train it.
             (Global::RebuildParameter, [tensor, _requires_grad] | [tensor, _requires_grad, _])
@@ -86,7 +86,7 @@ fn tensor_view(
     let shapes = sizes(shape).ok_or_else(|| wrong("shape", shape))?;
     let steps = sizes(strides).ok_or_else(|| wrong("strides", strides))?;
     Ok(TensorView {
-        storage: storage.clone(),
+        storage: Storage::clone(storage),
         offset: size(offset).ok_or_else(|| wrong("offset", offset))?,
         shape: shapes.iter().map(size).collect::<Option<_>>().ok_or_else(|| wrong("shape", shape))?,
         strides: steps.iter().map(stride).collect::<Option<_>>().ok_or_else(|| wrong("strides", strides))?,

@@ -26,8 +26,8 @@ pub(super) enum Object {
     Tuple(Vec<Value>),
     List,
     Dict(Vec<(Value, Value)>),
-    Storage(Storage),
-    Tensor(TensorView),
+    Storage(Box<Storage>),
+    Tensor(Box<TensorView>),
 }
 
 /// A member of the archive with the bytes of values.
@@ -169,7 +169,7 @@ impl Machine<'_> {
             op::BINPERSID => {
                 let id = self.pop()?;
                 let storage = globals::storage(&id, &self.objects)?;
-                self.add(Object::Storage(storage))
+                self.add(Object::Storage(Box::new(storage)))
             }
             _ => Err(Error::unsupported("", format_args!("opcode {opcode:#04x} {}", op::name(opcode)))),
         }
