@@ -31,6 +31,24 @@ fn every_model_gives_what_keras_gave() {
 }
 
 #[test]
+fn layers_and_masks_give_what_keras_gave() {
+    let cases = cases("keras_layers");
+    assert_eq!(cases.len(), 39);
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let name = format!("{case}.keras");
+        let model = Model::<f32>::load(samples::path(&name), Default::default()).unwrap_or_else(|error| panic!("{error}"));
+        let found = model.predict(&npy(&format!("{case}.x.npy"))).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let expected = npy(&format!("{case}.y.npy"));
+        match gatefold_models::compare(&expected, &found, crate::TOLERANCE) {
+            Ok(comparison) if comparison.agrees() && comparison.largest.is_some() => {}
+            other => wrong.push(format!("{name}: {other:?}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn weights_alone_are_listed_and_not_run() {
     for case in cases("keras_models").iter().chain(&cases("keras2_models")) {
         let loaded = loaded::<f32>(&format!("{case}.weights.h5"));
@@ -177,4 +195,79 @@ fn stateful_layers_keep_their_state() {
     stateful.predict(&half(0)).unwrap();
     let found = refusal(stateful.predict(&crate::wave(&[2, 3, 3], 0.0)));
     assert!(found.contains("batch: expected 1 rows, as before"), "{found}");
+}
+
+/// What stands at `row` and `column` of the block of gate `gate`, in `rows` rows of G blocks of H columns.
+fn block(tensor: &Tensor, [row, gate, column]: [usize; 3], units: usize) -> f32 {
+    tensor.to_f32().unwrap()[row * tensor.shape()[1] + gate * units + column]
+}
+
+/// A kernel of CuDNN's layers for the plain ones, as `kernel.T.reshape(kernel.shape, order="F")` of each gate's block.
+fn plain_kernel(kernel: &Tensor, units: usize) -> Tensor {
+    let [inputs, columns] = *kernel.shape() else { panic!() };
+    let mut plain = vec![0.0; inputs * columns];
+    for gate in 0..columns / units {
+        // Column by column of the transpose is row by row of the block.
+        let read: Vec<f32> = (0..inputs).flat_map(|i| (0..units).map(move |u| block(kernel, [i, gate, u], units))).collect();
+        let mut read = read.into_iter();
+        for unit in 0..units {
+            for i in 0..inputs {
+                plain[i * columns + gate * units + unit] = read.next().unwrap();
+            }
+        }
+    }
+    Tensor::new(vec![inputs, columns], Data::F32(plain)).unwrap()
+}
+
+fn turned_blocks(kernel: &Tensor, units: usize) -> Tensor {
+    let columns = kernel.shape()[1];
+    let places = (0..units).flat_map(|row| (0..columns).map(move |column| [column % units, column / units, row]));
+    Tensor::new(vec![units, columns], Data::F32(places.map(|place| block(kernel, place, units)).collect())).unwrap()
+}
+
+#[test]
+fn layers_of_cudnn_are_the_plain_ones_in_another_layout() {
+    let (inputs, units) = (3, 2);
+    for (class, gates) in [("LSTM", 4), ("GRU", 3)] {
+        let config = json!({"units": units, "return_sequences": true});
+        let arrays: [(&[usize], f32); 3] = [(&[inputs, gates * units], 0.0), (&[units, gates * units], 1.0), (&[2 * gates * units], 2.0)];
+        let cudnn = model("2.2.4-tf", &format!("CuDNN{class}"), config, &arrays);
+        let mut plain = cudnn.clone();
+        let layer = &mut plain.layers[0];
+        layer.class = class.into();
+        layer.config = json!({"units": units, "return_sequences": true, "activation": "tanh", "recurrent_activation": "sigmoid"});
+        layer.weights[0].1 = plain_kernel(&layer.weights[0].1, units);
+        layer.weights[1].1 = turned_blocks(&layer.weights[1].1, units);
+        let bias = layer.weights[2].1.to_f32().unwrap().into_owned();
+        let (first, second) = bias.split_at(gates * units);
+        layer.weights[2].1 = match class {
+            "GRU" => Tensor::new(vec![2, gates * units], Data::F32(bias.clone())),
+            _ => Tensor::new(vec![gates * units], Data::F32(first.iter().zip(second).map(|(a, b)| a + b).collect())),
+        }
+        .unwrap();
+        let x = crate::wave(&[2, 5, inputs], 3.0);
+        let y = [&cudnn, &plain].map(|model| built(model).unwrap().predict(&x).unwrap());
+        assert_eq!(y[0], y[1], "{class}");
+    }
+}
+
+#[test]
+fn inputs_of_a_model_are_checked() {
+    let model = Model::<f32>::load(samples::path("keras_models/text_classifier.keras"), Default::default()).unwrap();
+    let ids = |ids: &[i64]| Tensor::new(vec![1, ids.len()], Data::I64(ids.to_vec())).unwrap();
+    assert!(model.predict(&ids(&[1, 2, 49])).is_ok());
+    for (ids, message) in [
+        (ids(&[1, 50]), "of class Embedding: input: expected integers from 0 to 49, found 50"),
+        (ids(&[-1]), "expected integers from 0 to 49, found -1"),
+        (ids(&[1 << 40]), "x: value: expected an integer of at most 16777216"),
+    ] {
+        let found = refusal(model.predict(&ids));
+        assert!(found.contains(message), "{found}");
+    }
+    let lengths = ids(&[1]);
+    let found = refusal(model.run(Inputs { lengths: Some(&lengths), ..Inputs::from(&lengths) }));
+    assert!(found.contains("lengths: an input of a whole model other than x"), "{found}");
+    let model = Model::<f32>::load(samples::path("keras_models/gru_last.keras"), Default::default()).unwrap();
+    let found = refusal(model.predict(&crate::wave(&[2, 3, 4], 0.0)));
+    assert!(found.contains("of class InputLayer: input: shape: expected [any, any, 15], found [2, 3, 4]"), "{found}");
 }
