@@ -30,7 +30,7 @@ const PACKAGES: &[Layers] = &[
     Layers {
         root: "kernels/src/",
         layers: &[
-            &["block", "isa", "shape"],
+            &["block", "gang", "isa", "shape"],
             &["mat", "real"],
             &["buf", "math", "seq"],
             &["activation"],

@@ -144,21 +144,32 @@ fn arguments_that_make_no_sense_are_refused() {
     }
 }
 
-/// A model with a branch is no chain: it is refused as a whole and by name, and its layers can be run alone.
+/// A model with a branch is no chain: it is refused, by the layer where it branches.
 #[test]
 fn models_that_cannot_be_run_whole_say_why() {
     let scratch = Scratch::new();
     let model = sample("keras_more/branches.keras");
     let x = scratch.path("x.npy");
     numpy::write_npy(&x, &tensor(&[1, 2, 3], vec![0.5; 6])).unwrap();
-    scratch.run_refused(&model, &x, &[], "branches.keras");
+    let why = "layer right: a model that is not one chain of layers is not supported";
+    scratch.run_refused(&model, &x, &[], why);
     gatefold(["inspect", &model])
         .assert()
         .success()
-        .stdout(contains("cannot be run as a whole: ").and(contains("left")));
-    let output = scratch.path("y.npy");
-    gatefold(["run", &model, "--layer", "left", "--input", &x, "--output", &output]).assert().success();
-    assert!(numpy::read_npy(&output).is_ok());
+        .stdout(contains(format!("cannot be run as a whole: config.json: {why}")));
+}
+
+/// One recurrent layer of a whole model, by its name.
+#[test]
+fn a_layer_can_be_picked() {
+    let scratch = Scratch::new();
+    let model = sample("keras_more/many_kinds.keras");
+    let (x, output) = (scratch.path("x.npy"), scratch.path("y.npz"));
+    numpy::write_npy(&x, &tensor(&[1, 4, 2], vec![0.5; 8])).unwrap();
+    gatefold(["run", &model, "--layer", "one_cell", "--input", &x, "--output", &output]).assert().success();
+    let found = numpy::read_npz(&output).unwrap();
+    assert_eq!(found["hn"].shape(), [1, 3]);
+    scratch.run_refused(&model, &x, &["--layer", "none"], "one_cell");
 }
 
 #[test]

@@ -107,7 +107,8 @@ fn saved(tensors: &BTreeMap<String, Tensor>) -> (tempfile::TempDir, PathBuf) {
 /// The parameters of a module of G gates, 2 inputs and 3 units.
 fn parameters(prefix: &str, suffix: &str, gates: usize) -> BTreeMap<String, Tensor> {
     let rows = gates * 3;
-    let shapes = [("weight_ih", vec![rows, 2]), ("weight_hh", vec![rows, 3]), ("bias_ih", vec![rows]), ("bias_hh", vec![rows])];
+    let shapes =
+        [("weight_ih", vec![rows, 2]), ("weight_hh", vec![rows, 3]), ("bias_ih", vec![rows]), ("bias_hh", vec![rows])];
     shapes.iter().map(|(name, shape)| (format!("{prefix}{name}{suffix}"), wave(shape, rows as f32))).collect()
 }
 
@@ -121,7 +122,8 @@ fn modules_are_told_apart_by_prefix() {
     let loaded = load::<f64>(&path, &LoadOptions::default()).unwrap();
     let names: Vec<_> = loaded.recurrent().iter().map(|module| module.name()).collect();
     assert_eq!(names, ["decoder.cell", "encoder.gru", "rnn"]);
-    let cells: Vec<_> = loaded.describe().into_iter().map(|row| (row.name, row.cell, row.parameters, row.macs)).collect();
+    let cells: Vec<_> =
+        loaded.describe().into_iter().map(|row| (row.name, row.cell, row.parameters, row.macs)).collect();
     let row = |name: &str, cell: &str, gates: usize| (name.to_owned(), cell.to_owned(), gates * 3 * 7, gates * 3 * 5);
     assert_eq!(cells, [row("decoder.cell", "LSTM", 4), row("encoder.gru", "GRU", 3), row("rnn", "SimpleRNN", 1)]);
 
