@@ -9,7 +9,8 @@ use gatefold::gemm::Element;
 use gatefold_kernels::buf::Buf;
 use gatefold_kernels::limits::{Chains, MultiplyAdds, Reading};
 use std::hint::black_box;
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::yield_now;
 
 /// Multiply-adds of a chain in one call: about a microsecond.
 const LENGTH: u64 = 1000;
@@ -44,11 +45,15 @@ pub fn reading(isa: Isa, level: Level, threads: usize, budget: f64) -> Result<f6
 /// What threads that start together do in a second: the best of many rounds. `work` is given the number of its thread.
 fn together(threads: usize, budget: f64, work: impl Fn(usize) -> f64 + Sync) -> Result<f64> {
     let Repetition { calls, rounds } = Repetition::calibrated(budget, &mut || work(0));
-    let barrier = Barrier::new(threads);
+    let arrived = AtomicUsize::new(0);
     let of_threads = pool(threads)?.broadcast(|thread| {
         let mut work = || work(thread.index());
-        let sample = |_| {
-            barrier.wait();
+        let sample = |round| {
+            arrived.fetch_add(1, Ordering::Relaxed);
+            // Not a barrier that sleeps: to wake up takes a part of a sample.
+            while arrived.load(Ordering::Relaxed) < threads * (round + 1) {
+                yield_now();
+            }
             Sample::of(calls, &mut work)
         };
         (0..rounds).map(sample).collect::<Vec<_>>()
