@@ -18,7 +18,8 @@ fn every_model_gives_what_keras_gave() {
         let (x, y) = (npy(&format!("{case}.x.npy")), npy(&format!("{case}.y.npy")));
         for end in ["keras", "h5"] {
             let name = format!("{case}.{end}");
-            let model = Model::<f32>::load(samples::path(&name), Default::default()).unwrap_or_else(|error| panic!("{error}"));
+            let model =
+                Model::<f32>::load(samples::path(&name), Default::default()).unwrap_or_else(|error| panic!("{error}"));
             assert_agrees(&name, &y, &model.predict(&x).unwrap_or_else(|error| panic!("{name}: {error}")));
 
             let loaded = loaded::<f64>(&name);
@@ -37,7 +38,8 @@ fn layers_and_masks_give_what_keras_gave() {
     let mut wrong = Vec::new();
     for case in &cases {
         let name = format!("{case}.keras");
-        let model = Model::<f32>::load(samples::path(&name), Default::default()).unwrap_or_else(|error| panic!("{error}"));
+        let model =
+            Model::<f32>::load(samples::path(&name), Default::default()).unwrap_or_else(|error| panic!("{error}"));
         let found = model.predict(&npy(&format!("{case}.x.npy"))).unwrap_or_else(|error| panic!("{name}: {error}"));
         let expected = npy(&format!("{case}.y.npy"));
         match gatefold_models::compare(&expected, &found, crate::TOLERANCE) {
@@ -89,7 +91,8 @@ fn recurrent_layers_run_alone() {
 
 /// A model of one layer that is made of `config`.
 fn model(version: &str, class: &str, config: Value, weights: &[(&[usize], f32)]) -> KerasModel {
-    let weights = weights.iter().enumerate().map(|(k, (shape, seed))| (format!("vars/{k}"), crate::wave(shape, *seed))).collect();
+    let weights =
+        weights.iter().enumerate().map(|(k, (shape, seed))| (format!("vars/{k}"), crate::wave(shape, *seed))).collect();
     let layer = KerasLayer { class: class.into(), name: "one".into(), config, weights };
     KerasModel { keras_version: version.into(), config: json!({"config": {"layers": []}}), layers: vec![layer] }
 }
@@ -108,8 +111,16 @@ fn what_is_not_known_is_refused_by_place_and_name() {
     assert!(built(&dense("activation", json!("relu"))).is_ok());
     assert!(built(&dense("unheard_of", Value::Null)).is_ok());
     for (key, value, message) in [
-        ("activation", json!("sparsemax"), "layer 0, \"one\" of class Dense: activation: \"sparsemax\" is not supported"),
-        ("activation", json!({"class_name": "function", "config": "relu", "registered_name": "mine>relu"}), "is not supported"),
+        (
+            "activation",
+            json!("sparsemax"),
+            "layer 0, \"one\" of class Dense: activation: \"sparsemax\" is not supported",
+        ),
+        (
+            "activation",
+            json!({"class_name": "function", "config": "relu", "registered_name": "mine>relu"}),
+            "is not supported",
+        ),
         ("unheard_of", json!(7), "config: unheard_of = 7 is not supported"),
         ("lora_rank", json!(4), "config: lora_rank = 4 is not supported"),
         ("dtype", json!("int8"), "dtype = \"int8\" is not supported"),
@@ -121,7 +132,11 @@ fn what_is_not_known_is_refused_by_place_and_name() {
         assert!(found.contains(message), "{found}\nexpected {message}");
     }
     for (class, config, message) in [
-        ("MultiHeadAttention", json!({"name": "one"}), "layer 0, \"one\" of class MultiHeadAttention: a layer of this class"),
+        (
+            "MultiHeadAttention",
+            json!({"name": "one"}),
+            "layer 0, \"one\" of class MultiHeadAttention: a layer of this class",
+        ),
         ("Lambda", json!({}), "a layer of this class"),
         ("Flatten", json!({"data_format": "channels_first"}), "data_format = \"channels_first\""),
         ("GlobalMaxPooling1D", json!({"data_format": "channels_first"}), "data_format = \"channels_first\""),
@@ -171,7 +186,8 @@ fn recurrent_layers_are_checked() {
 #[test]
 fn a_call_in_training_is_refused() {
     let mut model = model("3.0.0", "Flatten", json!({}), &[]);
-    model.config = json!({"config": {"layers": [{"name": "noise", "inbound_nodes": [{"kwargs": {"training": true}}]}]}});
+    model.config =
+        json!({"config": {"layers": [{"name": "noise", "inbound_nodes": [{"kwargs": {"training": true}}]}]}});
     let found = refusal(built(&model));
     assert!(found.contains("layer noise: a layer that is called with training=True"), "{found}");
 }
@@ -208,7 +224,8 @@ fn plain_kernel(kernel: &Tensor, units: usize) -> Tensor {
     let mut plain = vec![0.0; inputs * columns];
     for gate in 0..columns / units {
         // Column by column of the transpose is row by row of the block.
-        let read: Vec<f32> = (0..inputs).flat_map(|i| (0..units).map(move |u| block(kernel, [i, gate, u], units))).collect();
+        let read: Vec<f32> =
+            (0..inputs).flat_map(|i| (0..units).map(move |u| block(kernel, [i, gate, u], units))).collect();
         let mut read = read.into_iter();
         for unit in 0..units {
             for i in 0..inputs {
@@ -230,12 +247,14 @@ fn layers_of_cudnn_are_the_plain_ones_in_another_layout() {
     let (inputs, units) = (3, 2);
     for (class, gates) in [("LSTM", 4), ("GRU", 3)] {
         let config = json!({"units": units, "return_sequences": true});
-        let arrays: [(&[usize], f32); 3] = [(&[inputs, gates * units], 0.0), (&[units, gates * units], 1.0), (&[2 * gates * units], 2.0)];
+        let arrays: [(&[usize], f32); 3] =
+            [(&[inputs, gates * units], 0.0), (&[units, gates * units], 1.0), (&[2 * gates * units], 2.0)];
         let cudnn = model("2.2.4-tf", &format!("CuDNN{class}"), config, &arrays);
         let mut plain = cudnn.clone();
         let layer = &mut plain.layers[0];
         layer.class = class.into();
-        layer.config = json!({"units": units, "return_sequences": true, "activation": "tanh", "recurrent_activation": "sigmoid"});
+        layer.config =
+            json!({"units": units, "return_sequences": true, "activation": "tanh", "recurrent_activation": "sigmoid"});
         layer.weights[0].1 = plain_kernel(&layer.weights[0].1, units);
         layer.weights[1].1 = turned_blocks(&layer.weights[1].1, units);
         let bias = layer.weights[2].1.to_f32().unwrap().into_owned();

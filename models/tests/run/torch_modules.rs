@@ -107,7 +107,8 @@ fn saved(tensors: &BTreeMap<String, Tensor>) -> (tempfile::TempDir, PathBuf) {
 /// The parameters of a module of G gates, 2 inputs and 3 units.
 fn parameters(prefix: &str, suffix: &str, gates: usize) -> BTreeMap<String, Tensor> {
     let rows = gates * 3;
-    let shapes = [("weight_ih", vec![rows, 2]), ("weight_hh", vec![rows, 3]), ("bias_ih", vec![rows]), ("bias_hh", vec![rows])];
+    let shapes =
+        [("weight_ih", vec![rows, 2]), ("weight_hh", vec![rows, 3]), ("bias_ih", vec![rows]), ("bias_hh", vec![rows])];
     shapes.iter().map(|(name, shape)| (format!("{prefix}{name}{suffix}"), wave(shape, rows as f32))).collect()
 }
 
@@ -121,7 +122,8 @@ fn modules_are_told_apart_by_prefix() {
     let loaded = load::<f64>(&path, &LoadOptions::default()).unwrap();
     let names: Vec<_> = loaded.recurrent().iter().map(|module| module.name()).collect();
     assert_eq!(names, ["decoder.cell", "encoder.gru", "rnn"]);
-    let cells: Vec<_> = loaded.describe().into_iter().map(|row| (row.name, row.cell, row.parameters, row.macs)).collect();
+    let cells: Vec<_> =
+        loaded.describe().into_iter().map(|row| (row.name, row.cell, row.parameters, row.macs)).collect();
     let row = |name: &str, cell: &str, gates: usize| (name.to_owned(), cell.to_owned(), gates * 3 * 7, gates * 3 * 5);
     assert_eq!(cells, [row("decoder.cell", "LSTM", 4), row("encoder.gru", "GRU", 3), row("rnn", "SimpleRNN", 1)]);
 
@@ -220,4 +222,43 @@ fn inputs_that_do_not_fit_are_refused_by_name() {
     }
     let lengths = Tensor::new(vec![n], Data::F32(vec![1.0; n])).unwrap();
     assert!(refused(Inputs { lengths: Some(&lengths), ..Inputs::from(&x) }).contains("lengths: dtype"));
+}
+
+#[test]
+fn stored_types_are_widened() {
+    // The same values in a half, where they are exact, and in 32 and 64 bits.
+    let mut tensors = BTreeMap::new();
+    for (name, tensor) in parameters("", "_l0", 4) {
+        let rounded = tensor.to_f32().unwrap().iter().map(|&value| f64::from((value * 64.0).round()) / 64.0).collect();
+        tensors.insert(name, Tensor::new(tensor.shape().to_vec(), Data::F64(rounded)).unwrap());
+    }
+    let (_scratch, path) = saved(&tensors);
+    let x = wave(&[2, 5, 2], 0.3);
+    let run =
+        |path: &std::path::Path| load::<f32>(path, &LoadOptions::default()).unwrap().recurrent()[0].run(&x).unwrap();
+    let wide = run(&path);
+    for dtype in [safetensors_dtype::F16, safetensors_dtype::BF16, safetensors_dtype::F32] {
+        let narrow = path.with_extension(format!("{dtype:?}.safetensors"));
+        std::fs::write(&narrow, encoded(&tensors, dtype)).unwrap();
+        assert_eq!(run(&narrow), wide, "{dtype:?}");
+    }
+}
+
+use ::safetensors::Dtype as safetensors_dtype;
+
+/// A safetensors file of `tensors`, their values in `dtype`.
+fn encoded(tensors: &BTreeMap<String, Tensor>, dtype: safetensors_dtype) -> Vec<u8> {
+    let bytes = |value: &f64| match dtype {
+        safetensors_dtype::F16 => half::f16::from_f64(*value).to_le_bytes().to_vec(),
+        safetensors_dtype::BF16 => half::bf16::from_f64(*value).to_le_bytes().to_vec(),
+        _ => (*value as f32).to_le_bytes().to_vec(),
+    };
+    let data: BTreeMap<&String, Vec<u8>> = tensors
+        .iter()
+        .map(|(name, tensor)| (name, tensor.to_f64().unwrap().iter().flat_map(bytes).collect()))
+        .collect();
+    let view = |name: &String| {
+        ::safetensors::tensor::TensorView::new(dtype, tensors[name].shape().to_vec(), &data[name]).unwrap()
+    };
+    ::safetensors::serialize(tensors.keys().map(|name| (name, view(name))), None).unwrap()
 }
