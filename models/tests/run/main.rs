@@ -4,6 +4,8 @@
 #[path = "../samples/mod.rs"]
 mod samples;
 
+mod damaged;
+mod keras_arrays;
 mod keras_models;
 mod onnx_nodes;
 mod torch_modules;

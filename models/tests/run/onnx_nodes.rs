@@ -99,3 +99,40 @@ fn a_row_of_no_steps_keeps_its_state() {
         assert!(outputs.y.to_f32().unwrap().iter().all(|&y| y == 0.0));
     }
 }
+
+#[test]
+fn weights_by_other_means_give_the_same_bits() {
+    let x = crate::wave(&[4, 1, 3], 0.0);
+    let y = |name: &str| loaded::<f32>(&format!("onnx_more/{name}.onnx")).recurrent()[0].run(&x).unwrap().y;
+    let same = ["constants", "identity", "cast_f16", "cast_f64", "exported", "typed_fields", "typed_f16", "external"];
+    for name in same {
+        assert_eq!(y(name), y("plain"), "{name}");
+    }
+    assert_eq!(y("quantised"), y("quantised_plain"));
+    assert_eq!(loaded::<f32>("onnx_more/quantised.onnx").recurrent()[0].stack().levels().len(), 1);
+}
+
+#[test]
+fn nodes_inside_of_others_are_found_and_named() {
+    let loaded = loaded::<f32>("onnx_more/branches.onnx");
+    let names: Vec<_> = loaded.recurrent().iter().map(|node| node.name()).collect();
+    assert_eq!(names.len(), 2);
+    assert!(names.contains(&"if/then_branch/then"), "{names:?}");
+    let message = refusal(loaded.pick(None));
+    assert!(message.contains("the choice of one"), "{message}");
+}
+
+#[test]
+fn refused_nodes_are_named() {
+    for (name, reason) in [
+        ("refused_attribute", "\"zoneout\" is not supported"),
+        ("refused_computed", "which is not constant"),
+        ("refused_clip", "clip: expected a bound above 0"),
+        ("function", "a recurrent node of a function"),
+    ] {
+        let loaded = loaded::<f32>(&format!("onnx_more/{name}.onnx"));
+        assert_eq!((loaded.recurrent().len(), loaded.refused().len()), (0, 1), "{name}");
+        let message = refusal(loaded.pick(None));
+        assert!(message.contains(reason), "{message}");
+    }
+}

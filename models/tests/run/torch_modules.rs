@@ -223,3 +223,42 @@ fn inputs_that_do_not_fit_are_refused_by_name() {
     let lengths = Tensor::new(vec![n], Data::F32(vec![1.0; n])).unwrap();
     assert!(refused(Inputs { lengths: Some(&lengths), ..Inputs::from(&x) }).contains("lengths: dtype"));
 }
+
+#[test]
+fn stored_types_are_widened() {
+    // The same values in a half, where they are exact, and in 32 and 64 bits.
+    let mut tensors = BTreeMap::new();
+    for (name, tensor) in parameters("", "_l0", 4) {
+        let rounded = tensor.to_f32().unwrap().iter().map(|&value| f64::from((value * 64.0).round()) / 64.0).collect();
+        tensors.insert(name, Tensor::new(tensor.shape().to_vec(), Data::F64(rounded)).unwrap());
+    }
+    let (_scratch, path) = saved(&tensors);
+    let x = wave(&[2, 5, 2], 0.3);
+    let run =
+        |path: &std::path::Path| load::<f32>(path, &LoadOptions::default()).unwrap().recurrent()[0].run(&x).unwrap();
+    let wide = run(&path);
+    for dtype in [safetensors_dtype::F16, safetensors_dtype::BF16, safetensors_dtype::F32] {
+        let narrow = path.with_extension(format!("{dtype:?}.safetensors"));
+        std::fs::write(&narrow, encoded(&tensors, dtype)).unwrap();
+        assert_eq!(run(&narrow), wide, "{dtype:?}");
+    }
+}
+
+use ::safetensors::Dtype as safetensors_dtype;
+
+/// A safetensors file of `tensors`, their values in `dtype`.
+fn encoded(tensors: &BTreeMap<String, Tensor>, dtype: safetensors_dtype) -> Vec<u8> {
+    let bytes = |value: &f64| match dtype {
+        safetensors_dtype::F16 => half::f16::from_f64(*value).to_le_bytes().to_vec(),
+        safetensors_dtype::BF16 => half::bf16::from_f64(*value).to_le_bytes().to_vec(),
+        _ => (*value as f32).to_le_bytes().to_vec(),
+    };
+    let data: BTreeMap<&String, Vec<u8>> = tensors
+        .iter()
+        .map(|(name, tensor)| (name, tensor.to_f64().unwrap().iter().flat_map(bytes).collect()))
+        .collect();
+    let view = |name: &String| {
+        ::safetensors::tensor::TensorView::new(dtype, tensors[name].shape().to_vec(), &data[name]).unwrap()
+    };
+    ::safetensors::serialize(tensors.keys().map(|name| (name, view(name))), None).unwrap()
+}
