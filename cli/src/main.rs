@@ -47,13 +47,35 @@ fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to be told if this fails.
-            let _ = writeln!(io::stderr(), "error: {}", printable(&format!("{error:#}")));
+            let _ = writeln!(io::stderr(), "error: {}", printable(&message(&error)));
             ExitCode::FAILURE
         }
     }
 }
 
+/// The error and its causes, but for a cause that what it caused tells already.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| match cause.to_string() {
+        cause if told.ends_with(&cause) => told,
+        cause if told.is_empty() => cause,
+        cause => format!("{told}: {cause}"),
+    })
+}
+
 /// Whether the reader of our output has had enough, as `head` has.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let error = anyhow::Error::new(io::Error::other("gone")).context("x.npy: gone").context("--input");
+        assert_eq!(message(&error), "--input: x.npy: gone");
+        assert_eq!(message(&anyhow::anyhow!("alone")), "alone");
+        assert_eq!(message(&anyhow::anyhow!("cause").context("effect")), "effect: cause");
+    }
 }
