@@ -6,6 +6,7 @@
 //! A gate has two biases, `b_w` beside W and `b_r` beside R; either may be absent.
 
 pub use gatefold_kernels::activation::Activation;
+pub use gatefold_kernels::elementwise::Elementwise;
 pub use gatefold_kernels::general::Variant;
 
 /// The recurrence of a layer. What departs from its standard equations is a [`Variant`] of it.

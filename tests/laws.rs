@@ -39,7 +39,7 @@ const PACKAGES: &[Layers] = &[
             &["tile"],
             &["gemm"],
             &["epilogue"],
-            &["elementwise", "pointwise", "relay", "step"],
+            &["elementwise", "limits", "pointwise", "relay", "step"],
             &["general"],
         ],
         // An element type carries what others define for it: the constants of the elementary functions, and the
@@ -48,6 +48,7 @@ const PACKAGES: &[Layers] = &[
             ("real", "elementwise"),
             ("real", "gemm"),
             ("real", "general"),
+            ("real", "limits"),
             ("real", "math"),
             ("real", "pointwise"),
             ("real", "relay"),

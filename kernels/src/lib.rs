@@ -14,6 +14,8 @@ pub mod gang;
 pub mod gemm;
 pub mod general;
 pub mod isa;
+#[doc(hidden)]
+pub mod limits;
 pub mod mat;
 pub mod math;
 mod micro;

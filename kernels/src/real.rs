@@ -4,6 +4,7 @@ use crate::elementwise::{self, Elementwise};
 use crate::gemm::{self, Gemm};
 use crate::general::{self, General};
 use crate::isa::Dispatch;
+use crate::limits::{self, MultiplyAdds, Reading, Worked};
 use crate::math::Elementary;
 use crate::pointwise::{self, Pointwise};
 use crate::relay::{self, Relay};
@@ -22,6 +23,12 @@ pub trait Kernels: Sized {
     /// [`General::run`].
     #[doc(hidden)]
     fn general(args: General<'_, '_, Self>) -> Result<(), ShapeError>;
+    /// [`MultiplyAdds::run`].
+    #[doc(hidden)]
+    fn multiply_adds(args: MultiplyAdds) -> Worked<Self>;
+    /// [`Reading::run`].
+    #[doc(hidden)]
+    fn reading(args: Reading<'_, Self>) -> Worked<Self>;
     /// [`Relay::run`].
     #[doc(hidden)]
     fn relay(args: Relay<'_, '_, Self>) -> Result<(), ShapeError>;
@@ -45,6 +52,12 @@ macro_rules! kernels {
             }
             fn general(args: General<'_, '_, Self>) -> Result<(), ShapeError> {
                 general::general(args)
+            }
+            fn multiply_adds(args: MultiplyAdds) -> Worked<Self> {
+                limits::multiply_adds(args)
+            }
+            fn reading(args: Reading<'_, Self>) -> Worked<Self> {
+                limits::reading(args)
             }
             fn relay(args: Relay<'_, '_, Self>) -> Result<(), ShapeError> {
                 relay::relay(args)

@@ -1,0 +1,109 @@
+//! A layer with all that a call needs, its error, and its time.
+
+use super::case::{Case, Dtype, Sizes};
+use super::timing::{self, Timing};
+use crate::arguments::{Engine, pool};
+use anyhow::{Context, Result};
+use gatefold::gemm::Element;
+use gatefold::seq::{time_major, time_major_mut};
+use gatefold::{Backend, Layer, Options, Output, State, Weights, Workspace};
+
+/// What was measured of a case.
+#[derive(Clone, Copy, Debug)]
+pub struct Timed {
+    pub timing: Timing,
+    /// The largest distance of an output from that of the same layer computed natively in f64.
+    pub error: f64,
+}
+
+/// Measures `case`. The calls come from inside a pool of as many threads as the case has.
+pub fn time(case: Case, engine: &Engine, budget: f64) -> Result<Timed> {
+    match case.dtype {
+        Dtype::F32 => time_as::<f32>(case, engine, budget),
+        Dtype::F64 => time_as::<f64>(case, engine, budget),
+    }
+}
+
+fn time_as<T: Element>(case: Case, engine: &Engine, budget: f64) -> Result<Timed> {
+    let options = engine.options(case.threads);
+    let work = || {
+        let mut subject = Subject::<T>::new(case, options)?;
+        let error = subject.error(options)?;
+        Ok(Timed { timing: timing::median(budget, || subject.call())?, error })
+    };
+    if case.threads == 1 { work() } else { pool(case.threads)?.install(work) }
+}
+
+struct Subject<T> {
+    case: Case,
+    layer: Layer<T>,
+    x: Vec<T>,
+    y: Vec<T>,
+    state: State<T>,
+    workspace: Workspace<T>,
+}
+
+impl<T: Element> Subject<T> {
+    /// The same weights and inputs for either type.
+    fn new(case: Case, options: Options) -> Result<Self> {
+        let (cell, Sizes { input, hidden, batch, time }) = (case.cell.cell(), case.sizes);
+        let mut random = Random(1);
+        // As PyTorch draws them: a state that neither dies nor saturates.
+        let scale = 1.0 / (hidden as f32).sqrt();
+        let rows = [cell.gates(), hidden];
+        let w = random.values(&[&rows[..], &[input]].concat(), scale)?;
+        let r = random.values(&[&rows[..], &[hidden]].concat(), scale)?;
+        let biases = [random.values(&rows, scale)?, random.values(&rows, scale)?].map(Some);
+        let [b_w, b_r] = biases;
+        let layer = Layer::new(Weights::new(cell, input, hidden, w, r, b_w, b_r)?, options)?;
+        let mut state = layer.state(batch)?;
+        if time == 1 {
+            state.set_h(&random.values(&[batch, hidden], 0.9)?)?;
+            if cell.has_cell_state() {
+                state.set_c(&random.values(&[batch, hidden], 0.9)?)?;
+            }
+        }
+        let x = random.values(&[time, batch, input], 1.0)?;
+        let y = random.values(&[time, batch, hidden], 0.0)?;
+        Ok(Subject { workspace: layer.workspace(time, batch)?, case, layer, x, y, state })
+    }
+
+    /// The whole sequence from zeros, or a single step from where the last one ended.
+    fn call(&mut self) -> Result<()> {
+        let Sizes { input, hidden, batch, time } = self.case.sizes;
+        if time > 1 {
+            self.state.reset();
+        }
+        let x = time_major(&self.x, [time, batch, input])?;
+        let y = Output::Sequence(time_major_mut(&mut self.y, [time, batch, hidden])?);
+        Ok(self.layer.forward_into(x, &mut self.state, y, &mut self.workspace)?)
+    }
+
+    fn error(&mut self, options: Options) -> Result<f64> {
+        let mut exact = Subject::<f64>::new(self.case, Options { backend: Backend::Native, ..options })?;
+        exact.call()?;
+        self.call()?;
+        let distances = self.y.iter().zip(&exact.y).map(|(y, exact)| (y.to_f64() - exact).abs());
+        // Unlike max, this keeps a NaN.
+        Ok(distances.fold(0.0, |most, distance| if distance <= most { most } else { distance }))
+    }
+}
+
+/// The generator of Knuth's MMIX, of which the upper bits are good.
+pub struct Random(pub u64);
+
+impl Random {
+    /// As many values as the product of `sizes`, between -`scale` and `scale`: f32 numbers, whatever T is.
+    pub fn values<T: Element>(&mut self, sizes: &[usize], scale: f32) -> Result<Vec<T>> {
+        let len = sizes.iter().try_fold(1usize, |len, &size| len.checked_mul(size));
+        let mut values = Vec::new();
+        let room = len.and_then(|len| values.try_reserve_exact(len).ok());
+        room.with_context(|| format!("an array of {sizes:?} values does not fit in memory"))?;
+        values.extend((0..len.unwrap_or(0)).map(|_| {
+            self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let unit = (self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
+            T::from_f64((unit * scale).into())
+        }));
+        Ok(values)
+    }
+}
