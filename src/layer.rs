@@ -15,7 +15,7 @@ use crate::sequence::Job;
 use crate::stages::Stage;
 use crate::state::State;
 use crate::weights::Weights;
-use crate::workspace::{Extent, Workspace};
+use crate::workspace::Workspace;
 use gatefold_kernels::isa::Isa;
 use gatefold_kernels::mat::MatMut;
 use std::sync::Arc;
@@ -162,8 +162,9 @@ impl<T: Element> Layer<T> {
         State::zeros(self.dims, batch)
     }
 
-    /// Scratch memory for sequences of `time` steps, T, of `batch` rows, N: `forward_into` with these sizes allocates nothing.
-    /// It serves any layer and sizes, and grows where it must.
+    /// Scratch memory for sequences of up to `time` steps, T, of up to `batch` rows, N: `forward_into` with these sizes and
+    /// with smaller ones allocates nothing, whatever the [`Input`] says about rows and direction, as long as there are no
+    /// more threads than now. It serves any layer and sizes, and grows where it must.
     ///
     /// # Errors
     /// It does not fit in memory.
@@ -174,8 +175,7 @@ impl<T: Element> Layer<T> {
     }
 
     pub(crate) fn reserve(&self, workspace: &mut Workspace<T>, time: usize, batch: usize) -> Result<()> {
-        let extent = Extent { plan: self.plan(time, batch), time, batch, packed: false };
-        workspace.reserve(&self.stages, self.dims, extent)
+        workspace.reserve_up_to(&self.stages, self.dims, [time, batch], self.plan(time, batch).parts)
     }
 
     /// Refuses a state that this layer cannot carry on from.
@@ -208,7 +208,18 @@ impl<T: Element> Layer<T> {
         y: Output<'_, T>,
         workspace: &mut Workspace<T>,
     ) -> Result<()> {
-        let input = x.into();
+        self.forward_on(self.threads, x.into(), state, y, workspace)
+    }
+
+    /// The same on so many threads.
+    pub(crate) fn forward_on(
+        &self,
+        threads: Threads,
+        input: Input<'_, T>,
+        state: &mut State<T>,
+        y: Output<'_, T>,
+        workspace: &mut Workspace<T>,
+    ) -> Result<()> {
         let [time, batch, channels] = input.sizes();
         same("x channels", self.dims.input, channels)?;
         input.check(self.dims.variant.attention)?;
@@ -219,10 +230,10 @@ impl<T: Element> Layer<T> {
             return Ok(());
         }
         let plan = match input.x {
-            Source::Padded(_) => self.plan(time, batch),
+            Source::Padded(_) => threads.plan(self.dims, time, batch, size_of::<T>()),
             Source::Packed { .. } => Threads::One.plan(self.dims, time, batch, size_of::<T>()),
         };
-        workspace.reserve(&self.stages, self.dims, Extent { plan, time, batch, packed: input.is_packed() })?;
+        workspace.reserve(&self.stages, self.dims, plan, batch)?;
         let (dims, stages, scratch) = (self.dims, &self.stages[..], workspace.parts(plan));
         let job = Job { dims, stages, plan, input, state: state.planes(), y, scratch };
         schedule::run(job, plan.parts)?;
@@ -292,6 +303,11 @@ impl<T> Layer<T> {
     /// The cell and the sizes.
     pub fn dims(&self) -> Dims {
         self.dims
+    }
+
+    /// How many threads it may use.
+    pub(crate) fn threads(&self) -> Threads {
+        self.threads
     }
 
     /// The instruction set that the weights were packed for and that computes.

@@ -1,7 +1,7 @@
 //! Where the outputs of a sequence go.
 
 use crate::error::{Error, Result};
-use crate::seq::{MatMut, SeqMut};
+use crate::seq::{MatMut, SeqMut, SeqShape};
 
 /// Where the outputs of a sequence go. What is to be written must have these sizes; strides are free. H is P where there is
 /// a projection.
@@ -77,6 +77,19 @@ impl<T> Output<'_, T> {
                 (Output::Packed(a), Output::Packed(b))
             }
             Output::StateOnly => (Output::StateOnly, Output::StateOnly),
+        })
+    }
+
+    /// Other outputs of so many channels for the same steps and rows, dense in `buf`.
+    pub(crate) fn like<'b>(&self, buf: &'b mut [T], channels: usize) -> Result<Output<'b, T>> {
+        Ok(match self {
+            Output::Sequence(y) => {
+                let shape = SeqShape::time_major(y.shape().time, y.shape().batch, channels);
+                Output::Sequence(SeqMut::new(buf, shape)?)
+            }
+            Output::Last(y) => Output::Last(MatMut::dense(buf, y.rows(), channels)?),
+            Output::Packed(y) => Output::Packed(MatMut::dense(buf, y.rows(), channels)?),
+            Output::StateOnly => Output::StateOnly,
         })
     }
 

@@ -12,8 +12,8 @@ pub(crate) struct Roster {
     was_active: Vec<bool>,
     /// Whether a row took part in any step.
     seen: Vec<bool>,
-    /// Where the steps of a packed sequence start, and where the last one ends.
-    offsets: Vec<usize>,
+    /// A step of a packed sequence, and where it starts.
+    cursor: (usize, usize),
     /// How many rows this step has, the first ones, where it is not `rows` that says it.
     first: Option<usize>,
     batch: usize,
@@ -35,38 +35,33 @@ impl Active<'_> {
 
 impl Roster {
     /// Makes it large enough.
-    pub(crate) fn reserve(&mut self, time: usize, batch: usize, packed: bool) {
+    pub(crate) fn reserve(&mut self, batch: usize) {
         self.rows.reserve(batch.saturating_sub(self.rows.len()));
         for flags in [&mut self.was_active, &mut self.seen] {
             flags.reserve(batch.saturating_sub(flags.len()));
         }
-        let offsets = if packed { time + 1 } else { 0 };
-        self.offsets.reserve(offsets.saturating_sub(self.offsets.len()));
     }
 
     /// Before the first step of a call.
     pub(crate) fn begin<T: Copy>(&mut self, input: &Input<'_, T>) {
         let [_, batch, _] = input.sizes();
         let ragged = if input.is_whole() { 0 } else { batch };
-        self.offsets.clear();
+        self.cursor = (0, 0);
         // As if all had: what a row has been before the call must be in the plane that is written, too.
         self.was_active.clear();
         self.was_active.resize(ragged, true);
         self.seen.clear();
         self.seen.resize(ragged, false);
-        if let Source::Packed { batch_sizes, .. } = input.x {
-            self.offsets.push(0);
-            let mut end = 0;
-            self.offsets.extend(batch_sizes.iter().map(|size| {
-                end += size;
-                end
-            }));
-        }
     }
 
-    /// Where step t of a packed sequence starts.
-    pub(crate) fn offset(&self, t: usize) -> usize {
-        self.offsets.get(t).copied().unwrap_or(0)
+    /// Where step t of a packed sequence starts; t may be its length. Cost: the steps from the last such call's t to this.
+    pub(crate) fn offset<T: Copy>(&mut self, input: &Input<'_, T>, t: usize) -> usize {
+        if let Source::Packed { batch_sizes, .. } = input.x {
+            let (at, start) = self.cursor;
+            let between: usize = batch_sizes[at.min(t)..at.max(t)].iter().sum();
+            self.cursor = (t, if t < at { start - between } else { start + between });
+        }
+        self.cursor.1
     }
 
     /// Goes to step `t`.

@@ -41,6 +41,11 @@ const ROWS_OF_A_PART: usize = 8;
 /// Bytes of the input product that are computed ahead of the steps: they should still be in L2 when they are used.
 const BLOCK_BYTES: usize = 1 << 18;
 
+/// Bytes of a row's input product.
+fn row_bytes(dims: Dims, bytes: usize) -> usize {
+    dims.cell.gates().saturating_mul(dims.hidden).saturating_mul(bytes)
+}
+
 /// How a sequence of known sizes is computed: what [`Layer::plan`](crate::Layer::plan) decides. Any plan gives the same
 /// bits with the native backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,8 @@ pub struct Plan {
     pub parts: usize,
     /// Timesteps whose input product is computed at once.
     pub block: usize,
+    /// Threads that share the units of every step, where rows are too few to be shared: a gang, which meets at each step.
+    pub gang: usize,
 }
 
 impl Plan {
@@ -56,18 +63,75 @@ impl Plan {
     pub fn new(dims: Dims, time: usize, batch: usize, threads: usize, bytes: usize) -> Plan {
         let parts = worth(dims, time, batch).min(threads).max(1);
         let rows = batch.div_ceil(parts).max(1);
-        let row_bytes = dims.cell.gates().saturating_mul(dims.hidden).saturating_mul(bytes);
-        let block = (BLOCK_BYTES / row_bytes.saturating_mul(rows).max(1)).clamp(1, time.max(1));
-        Plan { parts, block }
+        let block = (BLOCK_BYTES / row_bytes(dims, bytes).saturating_mul(rows).max(1)).clamp(1, time.max(1));
+        let gang = if parts == 1 { gang(dims, time, batch).min(threads).max(1) } else { 1 };
+        Plan { parts, block, gang }
+    }
+
+    /// The most rows that the blocks of a part have, all steps together, for up to `time` steps of up to `rows` rows.
+    pub(crate) fn most_rows(dims: Dims, time: usize, rows: usize, bytes: usize) -> usize {
+        let in_cache = BLOCK_BYTES / row_bytes(dims, bytes).max(1);
+        in_cache.min(time.saturating_mul(rows)).max(rows)
     }
 }
+
+/// Floating-point operations of a step that are worth a thread's coming to it: some two microseconds.
+const WORTH_A_MEETING: f64 = 2e5;
+
+/// Threads that are worth sharing the units of a step, if there were as many.
+fn gang(dims: Dims, time: usize, batch: usize) -> usize {
+    let of_a_row = 2.0 * dims.cell.gates() as f64 * dims.hidden as f64 * dims.output() as f64;
+    let step = of_a_row * batch as f64;
+    if time < STEPS_OF_A_GANG || step * (time as f64) < WORTH_A_GANG {
+        return 1;
+    }
+    ((step / WORTH_A_MEETING) as usize).min(dims.hidden / UNITS_OF_A_MEMBER)
+}
+
+/// Fewest steps, and operations in all of them, that a gang is called for: waking one takes tens of microseconds.
+const STEPS_OF_A_GANG: usize = 8;
+const WORTH_A_GANG: f64 = 5e6;
+
+/// Fewest units of a member.
+const UNITS_OF_A_MEMBER: usize = 64;
 
 impl Threads {
     /// The plan for `[T, N, I]` with the threads that there are now. They are counted only where the work is worth more
     /// than one: counting starts rayon's global pool.
     pub(crate) fn plan(self, dims: Dims, time: usize, batch: usize, bytes: usize) -> Plan {
-        let threads = if worth(dims, time, batch) > 1 { self.count() } else { 1 };
+        let threads = if worth(dims, time, batch).max(gang(dims, time, batch)) > 1 { self.count() } else { 1 };
         Plan::new(dims, time, batch, threads, bytes)
+    }
+}
+
+/// Whether two directions over the same `[T, N, I]` are computed side by side: each is worth a thread, and neither alone
+/// would use them all by its rows.
+pub(crate) fn directions_apart([forward, backward]: [Dims; 2], time: usize, batch: usize, threads: usize) -> bool {
+    let work = forward.flops().min(backward.flops()) * time as f64 * batch as f64;
+    threads >= 2 && work >= WORTH_A_THREAD && worth(forward, time, batch) < threads
+}
+
+impl Threads {
+    /// The same with the threads that there are now, of layers that may use so many; they are counted only where the work
+    /// is worth it.
+    pub(crate) fn apart(both: [Threads; 2], dims: [Dims; 2], time: usize, batch: usize) -> bool {
+        directions_apart(dims, time, batch, usize::MAX)
+            && directions_apart(dims, time, batch, both[0].count().min(both[1].count()))
+    }
+}
+
+/// Both, at once if `apart`.
+pub(crate) fn both<A, B>(apart: bool, a: A, b: B) -> Result<()>
+where
+    A: FnOnce() -> Result<()> + Send,
+    B: FnOnce() -> Result<()> + Send,
+{
+    if apart {
+        let (a, b) = join(a, b);
+        a.and(b)
+    } else {
+        a()?;
+        b()
     }
 }
 
@@ -126,11 +190,48 @@ mod tests {
     }
 
     #[test]
+    fn directions_are_apart_where_rows_are_few() {
+        let dims = |hidden| Dims { cell: GRU, variant: GRU.standard(), input: hidden, hidden, projection: None };
+        let apart = |hidden, time, batch, threads| directions_apart([dims(hidden); 2], time, batch, threads);
+        assert!(apart(64, 100, 1, 2));
+        assert!(!apart(64, 100, 1, 1));
+        assert!(!apart(8, 10, 1, 2));
+        assert!(!apart(256, 50, 32, 2));
+        assert!(apart(256, 50, 8, 4));
+    }
+
+    #[test]
+    fn a_gang_meets_for_large_steps_of_few_rows() {
+        assert_eq!(plan(128, 256, 1, 100, 2).gang, 1);
+        assert_eq!(plan(256, 512, 1, 50, 2).gang, 2);
+        assert_eq!(plan(256, 512, 1, 50, 1).gang, 1);
+        assert_eq!(plan(256, 512, 1, 1, 2).gang, 1);
+        assert_eq!(plan(256, 512, 32, 50, 2).gang, 1);
+        assert_eq!(plan(1024, 1024, 1, 50, 64).gang, 16);
+    }
+
+    #[test]
     fn blocks_of_time_stay_in_the_cache() {
         assert_eq!(plan(256, 256, 1, 1000, 1).block, 85);
         assert_eq!(plan(256, 256, 32, 50, 1).block, 2);
         assert_eq!(plan(256, 256, 4096, 50, 1).block, 1);
         assert_eq!(plan(1, 1, 1, 7, 1).block, 7);
+    }
+
+    #[test]
+    fn no_block_has_more_rows_than_the_most() {
+        for (input, hidden) in [(1, 1), (64, 64), (256, 300), (8, 1000)] {
+            let dims = Dims { cell: GRU, variant: GRU.standard(), input, hidden, projection: None };
+            for (time, batch) in [(0, 3), (1, 40), (7, 64), (1000, 33)] {
+                for (t, n, threads) in (0..=time).step_by(3).flat_map(|t| (0..=batch).map(move |n| (t, n, 1 + n % 5))) {
+                    let Plan { parts, block, .. } = Plan::new(dims, t, n, threads, 4);
+                    let rows = n.div_ceil(parts);
+                    assert!(rows <= batch.div_ceil(parts));
+                    assert!(block * rows <= Plan::most_rows(dims, time, batch.div_ceil(parts), 4));
+                    assert!(parts <= Plan::new(dims, time, batch, threads, 4).parts);
+                }
+            }
+        }
     }
 
     #[test]

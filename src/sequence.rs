@@ -13,6 +13,7 @@ use crate::state::Planes;
 use crate::workspace::Scratch;
 use gatefold_kernels::buf::padded;
 use gatefold_kernels::real::Real;
+use gatefold_kernels::relay::{Relay, Walk};
 use std::ops::Range;
 
 /// The rows of a batch, or some of them, through a sequence.
@@ -44,6 +45,9 @@ impl<T: Real> Split for Job<'_, T> {
         let [time, batch, _] = self.input.sizes();
         let [scratch, ..] = std::mem::take(&mut self.scratch) else { return Ok(()) };
         scratch.roster.begin(&self.input);
+        if self.input.is_whole() && self.relay(scratch)? {
+            return self.last(scratch);
+        }
         for first in (0..time).step_by(self.plan.block) {
             let end = time.min(first + self.plan.block);
             let times = match self.input.direction {
@@ -61,7 +65,10 @@ impl<T: Real> Split for Job<'_, T> {
                 self.pass_by(scratch, t_out)?;
                 let from = match self.input.x {
                     Source::Padded(_) => (t - times.start) * batch,
-                    Source::Packed { .. } => scratch.roster.offset(t) - scratch.roster.offset(times.start),
+                    Source::Packed { .. } => {
+                        let of_block = scratch.roster.offset(&self.input, times.start);
+                        scratch.roster.offset(&self.input, t) - of_block
+                    }
                 };
                 self.step(scratch, from, t, t_out)?;
                 self.state.flip();
@@ -72,13 +79,66 @@ impl<T: Real> Split for Job<'_, T> {
 }
 
 impl<T: Real> Job<'_, T> {
+    /// All steps in one call of the kernels, if they compute every stage of the layer in that way.
+    fn relay(&mut self, scratch: &mut Scratch<T>) -> Result<bool> {
+        let Source::Padded(x) = self.input.x else { return Ok(false) };
+        let (time, batch) = (x.shape().time, x.shape().batch);
+        let pairs = self.stages.iter().zip(&mut scratch.products);
+        let mut stages = pairs.map_while(|(stage, product)| stage.relay(product));
+        let (first, second) = (stages.next(), stages.next());
+        let mut two;
+        let mut one;
+        let stages = match (first, second, self.stages) {
+            (Some(first), Some(second), [_, _]) => {
+                two = [first, second];
+                &mut two[..]
+            }
+            (Some(first), None, [_]) => {
+                one = [first];
+                &mut one[..]
+            }
+            _ => return Ok(false),
+        };
+        let rows = StepRows { count: batch };
+        let (hidden, output) = (self.dims.hidden, self.dims.output());
+        let mut between = scratch.between.each_mut().map(|plane| &mut **plane);
+        Relay {
+            isa: self.stages[0].isa(),
+            threads: self.plan.gang,
+            stages,
+            x,
+            h: rows.pair(&mut self.state.h, output)?,
+            c: self.state.c.as_mut().map(|c| rows.pair(c, hidden)).transpose()?,
+            between: match self.stages {
+                [_, _] => Some(rows.pair(&mut between, hidden)?),
+                _ => None,
+            },
+            y: match &mut self.y {
+                Output::Sequence(y) => Some(y.reborrow()),
+                _ => None,
+            },
+            walk: match self.input.direction {
+                Direction::Forward => Walk::Forward,
+                Direction::Reverse(Order::Input) => Walk::Backward,
+                Direction::Reverse(Order::Processing) => Walk::Flipped,
+            },
+            block: self.plan.block,
+            reverse: self.state.reverse,
+        }
+        .run()?;
+        if time % 2 == 1 {
+            self.state.flip();
+        }
+        Ok(true)
+    }
+
     /// The input products of all steps in `times`, for every row that takes part.
     fn input_products(&self, scratch: &mut Scratch<T>, times: Range<usize>) -> Result<()> {
         let Scratch { products, roster, .. } = scratch;
         let x = match self.input.x {
             Source::Padded(x) => x.steps(times.start, times.len())?,
             Source::Packed { data, .. } => {
-                let (from, to) = (roster.offset(times.start), roster.offset(times.end));
+                let (from, to) = (roster.offset(&self.input, times.start), roster.offset(&self.input, times.end));
                 SeqRef::from_matrix(data.rows_from(from, to - from)?)?
             }
         };
@@ -126,6 +186,7 @@ impl<T: Real> Job<'_, T> {
     /// Step t of the rows that take part; their input products start at row `from`.
     fn step(&mut self, scratch: &mut Scratch<T>, from: usize, t: usize, t_out: usize) -> Result<()> {
         let Scratch { products, recurrent, between: [between0, between1], row, roster } = scratch;
+        let offset = roster.offset(&self.input, t);
         let active = roster.active();
         if active.len() == 0 {
             return Ok(());
@@ -142,17 +203,17 @@ impl<T: Real> Job<'_, T> {
         };
         let y = match &mut self.y {
             Output::Sequence(y) => Some(y.step(t_out)?),
-            Output::Packed(y) => Some(y.reborrow().split_rows(roster.offset(t))?.1.split_rows(count)?.0),
+            Output::Packed(y) => Some(y.reborrow().split_rows(offset)?.1.split_rows(count)?.0),
             Output::Last(_) | Output::StateOnly => None,
         };
-        let stages = self.stages;
+        let (stages, reverse) = (self.stages, self.state.reverse);
         let mut run =
             |stage: usize, operand, prev: &[MatRef<'_, T>], next: &mut [MatMut<'_, T>], y: Option<MatMut<'_, T>>| {
                 let (cols, recurrent_cols) = stages[stage].product_cols();
                 let input = MatRef::dense(&products[stage], from + count, cols)?.rows_from(from, count)?;
                 let recurrent = MatMut::dense(recurrent, count, recurrent_cols)?;
                 let row = if stage == 0 { attention } else { None };
-                let planes = StepPlanes { input, prev, next, y, row, select: active.select };
+                let planes = StepPlanes { input, prev, next, y, row, select: active.select, reverse };
                 stages[stage].step(operand, recurrent, planes)
             };
         let Dims { cell, hidden, projection, .. } = self.dims;
@@ -212,6 +273,12 @@ impl StepRows {
     /// A padded plane to read, `[N, H padded]`.
     fn read<'a, T: Real>(self, plane: &'a [T], units: usize) -> Result<MatRef<'a, T>> {
         Ok(MatRef::dense(plane, self.count, padded::<T>(units))?)
+    }
+
+    /// Two padded planes to write.
+    fn pair<'a, T: Real>(self, planes: &'a mut [&mut [T]; 2], units: usize) -> Result<[MatMut<'a, T>; 2]> {
+        let [first, second] = planes;
+        Ok([self.write(first, units)?, self.write(second, units)?])
     }
 
     /// A padded plane to write, `[N, H padded]`.

@@ -89,7 +89,8 @@ impl<T: Element> Stack<T> {
         StackState::zeros(self.levels.iter().flat_map(Level::layers).map(|(layer, _)| layer), batch)
     }
 
-    /// Scratch memory for sequences of `time` steps, T, of `batch` rows, N: `forward_into` with these sizes allocates nothing.
+    /// Scratch memory for sequences of up to `time` steps, T, of up to `batch` rows, N: `forward_into` with these sizes and
+    /// with smaller ones allocates nothing; see [`Layer::workspace`](crate::Layer::workspace).
     ///
     /// # Errors
     /// It does not fit in memory.
@@ -97,8 +98,10 @@ impl<T: Element> Stack<T> {
         let mut workspace = StackWorkspace::new();
         let rows = product(&[time, batch]).ok_or(Error::TooLarge { argument: "batch" })?;
         workspace.reserve(&self.levels, rows, batch)?;
-        for (layer, _) in self.levels.iter().flat_map(Level::layers) {
-            layer.reserve(&mut workspace.layer, time, batch)?;
+        for level in &self.levels {
+            for ((layer, _), workspace) in level.layers().zip(&mut workspace.layers) {
+                layer.reserve(workspace, time, batch)?;
+            }
         }
         Ok(workspace)
     }
@@ -156,7 +159,7 @@ impl<T: Element> Stack<T> {
             None => product(&[time, batch]).ok_or(Error::TooLarge { argument: "batch" })?,
         };
         workspace.reserve(&self.levels, rows, batch)?;
-        let StackWorkspace { layer: workspace, between: [read, write], other } = workspace;
+        let StackWorkspace { layers: workspaces, between: [read, write], other } = workspace;
         let mut states = state.states_mut();
         let Some((last, lower)) = self.levels.split_last() else { return Ok(()) };
         for (i, level) in lower.iter().enumerate() {
@@ -166,7 +169,7 @@ impl<T: Element> Stack<T> {
             };
             let (now, later) = states.split_at_mut(level.directions());
             let y = Outputs::Merged(room(&input, write, rows, level.output())?);
-            level.run(Run { input: from, states: now, y, workspace, other })?;
+            level.run(Run { input: from, states: now, y, workspaces, other })?;
             std::mem::swap(read, write);
             states = later;
         }
@@ -174,7 +177,7 @@ impl<T: Element> Stack<T> {
             Some(below) => above(&input, read, rows, below.output())?,
             None => input,
         };
-        last.run(Run { input: from, states, y, workspace, other })
+        last.run(Run { input: from, states, y, workspaces, other })
     }
 
     /// Everything that could be refused, before anything is written.

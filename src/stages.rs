@@ -16,6 +16,7 @@ use gatefold_kernels::isa::Isa;
 use gatefold_kernels::pack::{GateOrder, Panel, PanelShape};
 use gatefold_kernels::pointwise::Pointwise;
 use gatefold_kernels::real::Real;
+use gatefold_kernels::relay::RelayStage;
 use gatefold_kernels::step::Step;
 use std::ops::Range;
 use std::sync::Arc;
@@ -201,6 +202,11 @@ impl<T: Real> Stage<T> {
         }
     }
 
+    /// The instruction set.
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
     /// Bytes of the weights as they are kept.
     pub(crate) fn bytes(&self) -> usize {
         match &self.engine {
@@ -208,6 +214,16 @@ impl<T: Real> Stage<T> {
             Engine::Foreign { w, r, bias, heads, .. } => {
                 size_of_val(&**w) + size_of_val(&**r) + size_of_val(&**bias) + heads.bytes()
             }
+        }
+    }
+
+    /// The stage for the kernel that runs whole sequences, if that computes it; `product` is room for the input product.
+    pub(crate) fn relay<'a>(&'a self, product: &'a mut [T]) -> Option<RelayStage<'a, T>> {
+        match (&self.engine, &self.options) {
+            (Engine::Packed { input, recurrent }, None) => {
+                Some(RelayStage { kind: self.part.kind, input, recurrent, product })
+            }
+            _ => None,
         }
     }
 
@@ -257,12 +273,12 @@ impl<T: Real> Stage<T> {
         if let Some(options) = &self.options {
             return self.general(options, operand, recurrent, planes);
         }
-        let StepPlanes { input, prev, next, y, row, select } = planes;
+        let StepPlanes { input, prev, next, y, row, select, reverse } = planes;
         let (isa, stage) = (self.isa, self.part.kind);
         match &self.engine {
             Engine::Packed { recurrent: panel, .. } => {
                 let state = StepState { input, order: GateOrder::Panel, prev, next, y, row, select };
-                Ok(Step { isa, stage, operand, panel, state }.run()?)
+                Ok(Step { isa, stage, operand, panel, state, reverse }.run()?)
             }
             Engine::Foreign { gemm, r, heads, .. } => {
                 let mut product = recurrent;
@@ -283,7 +299,7 @@ impl<T: Real> Stage<T> {
         mut product: MatMut<'_, T>,
         planes: StepPlanes<'_, '_, T>,
     ) -> Result<()> {
-        let StepPlanes { input, prev, next, y, row, select } = planes;
+        let StepPlanes { input, prev, next, y, row, select, .. } = planes;
         let (isa, stage) = (self.isa, self.part.kind);
         let gates = stage.shape().chained();
         let order = match &self.engine {
@@ -322,6 +338,8 @@ pub(crate) struct StepPlanes<'a, 'b, T> {
     pub(crate) row: Option<&'a [T]>,
     /// The rows to compute; `None`: all.
     pub(crate) select: Option<&'a [u32]>,
+    /// Whether units are walked over backwards.
+    pub(crate) reverse: bool,
 }
 
 fn copy<T: Real>(from: MatRef<'_, T>, to: &mut [T]) {

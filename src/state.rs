@@ -207,7 +207,8 @@ impl<T: Real> State<T> {
     pub(crate) fn planes(&mut self) -> Planes<'_, T> {
         let current = self.current;
         let strides = [self.dims.output(), self.dims.hidden].map(padded::<T>);
-        Planes { strides, h: in_order(&mut self.h, current), c: self.c.as_mut().map(|c| in_order(c, current)) }
+        let (h, c) = (in_order(&mut self.h, current), self.c.as_mut().map(|c| in_order(c, current)));
+        Planes { strides, reverse: current != 0, h, c }
     }
 }
 
@@ -251,6 +252,8 @@ impl<T> fmt::Debug for State<T> {
 pub(crate) struct Planes<'a, T> {
     /// Values from one row to the next, of h and of c.
     pub(crate) strides: [usize; 2],
+    /// Whether the next step walks over units backwards: every other one does.
+    pub(crate) reverse: bool,
     /// Hidden state: to read, to write.
     pub(crate) h: [&'a mut [T]; 2],
     /// Cell state likewise, of an LSTM.
@@ -260,14 +263,14 @@ pub(crate) struct Planes<'a, T> {
 impl<'a, T> Planes<'a, T> {
     /// The first `rows` rows, and the rest.
     pub(crate) fn split(self, rows: usize) -> (Self, Self) {
-        let strides = self.strides;
+        let (strides, reverse) = (self.strides, self.reverse);
         let split = |[a, b]: [&'a mut [T]; 2], stride: usize| {
             let ((a0, a1), (b0, b1)) = (a.split_at_mut(rows * stride), b.split_at_mut(rows * stride));
             ([a0, b0], [a1, b1])
         };
         let (h0, h1) = split(self.h, strides[0]);
         let (c0, c1) = self.c.map(|c| split(c, strides[1])).unzip();
-        (Planes { strides, h: h0, c: c0 }, Planes { strides, h: h1, c: c1 })
+        (Planes { strides, reverse, h: h0, c: c0 }, Planes { strides, reverse, h: h1, c: c1 })
     }
 
     /// A row passes through a step as it is.
@@ -286,6 +289,7 @@ impl<'a, T> Planes<'a, T> {
 
     /// What was written becomes what is read.
     pub(crate) fn flip(&mut self) {
+        self.reverse = !self.reverse;
         self.h.swap(0, 1);
         if let Some(c) = &mut self.c {
             c.swap(0, 1);

@@ -6,7 +6,7 @@ mod options;
 mod order;
 pub mod pytorch;
 
-use crate::cell::Cell;
+use crate::cell::{Activation, Cell};
 use crate::dims::Dims;
 use crate::error::{Error, Result};
 use gatefold_kernels::real::Real;
@@ -24,6 +24,8 @@ pub struct Weights<T> {
     b_r: Option<Vec<T>>,
     peepholes: Option<Vec<T>>,
     projection: Option<Vec<T>>,
+    /// Whether z is 1 minus what was trained.
+    turned: bool,
 }
 
 /// What the update gate z of a GRU does, by which sources differ.
@@ -91,7 +93,7 @@ impl<T: Real> Weights<T> {
     /// Of arrays whose lengths were checked.
     fn of(cell: Cell, input: usize, hidden: usize, w: Vec<T>, r: Vec<T>, [b_w, b_r]: [Option<Vec<T>>; 2]) -> Self {
         let dims = Dims { cell, variant: cell.standard(), input, hidden, projection: None };
-        Weights { dims, w, r, b_w, b_r, peepholes: None, projection: None }
+        Weights { dims, w, r, b_w, b_r, peepholes: None, projection: None, turned: false }
     }
 
     /// Says by which convention these weights of a GRU were trained, and converts them to the canonical
@@ -108,7 +110,8 @@ impl<T: Real> Weights<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a cell that is not a GRU.
+    /// [`Error::Unsupported`] for a cell that is not a GRU; for [`UpdateGate::TakesNew`] also with an activation of gates
+    /// for which 1 - f(a) = f(-a) does not hold, and with attention.
     pub fn update_gate(mut self, convention: UpdateGate) -> Result<Self> {
         let Cell::Gru { .. } = self.dims.cell else {
             return Err(Error::Unsupported { what: "update_gate", why: "only a GRU has an update gate" });
@@ -121,8 +124,24 @@ impl<T: Real> Weights<T> {
                     *value = T::from_f64(-value.to_f64());
                 }
             }
+            self.turned = !self.turned;
         }
+        self.check_turned()?;
         Ok(self)
+    }
+
+    /// Refuses options with which an update gate of negated weights is not 1 minus the one that was trained.
+    fn check_turned(&self) -> Result<()> {
+        let symmetric = match self.dims.variant.activations[0] {
+            Activation::Sigmoid => true,
+            Activation::HardSigmoid { beta, .. } => beta == 0.5,
+            _ => false,
+        };
+        if !self.turned || symmetric && !self.dims.variant.attention {
+            return Ok(());
+        }
+        let why = "the conversion needs an activation with 1 - f(a) = f(-a), and no attention";
+        Err(Error::Unsupported { what: "update_gate", why })
     }
 }
 
@@ -233,7 +252,7 @@ pub(crate) fn expect<T>(argument: &'static str, expected: usize, values: &[T]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{Activation, Reset};
+    use crate::cell::Reset;
 
     const CELLS: [Cell; 4] = [
         Cell::SimpleRnn { activation: Activation::Relu },
@@ -297,6 +316,21 @@ mod tests {
             }
             assert_eq!(turned.update_gate(UpdateGate::TakesNew).unwrap(), weights);
         }
+    }
+
+    #[test]
+    fn the_other_update_gate_needs_a_symmetric_activation() {
+        let weights = || build(Cell::Gru { reset: Reset::After }, [18, 12, 6, 6]).unwrap();
+        let turned = || weights().update_gate(UpdateGate::TakesNew).unwrap();
+        let hard = |beta| [Activation::HardSigmoid { alpha: 0.2, beta }, Activation::Tanh];
+        let refused = |result| matches!(result, Err(Error::Unsupported { what: "update_gate", .. }));
+        assert!(turned().with_activations(&hard(0.5)).is_ok());
+        assert!(weights().with_activations(&hard(0.5)).unwrap().update_gate(UpdateGate::TakesNew).is_ok());
+        assert!(refused(turned().with_activations(&hard(0.4))));
+        assert!(refused(weights().with_activations(&hard(0.4)).unwrap().update_gate(UpdateGate::TakesNew)));
+        assert!(refused(turned().attended()));
+        assert!(refused(weights().attended().unwrap().update_gate(UpdateGate::TakesNew)));
+        assert!(weights().attended().unwrap().update_gate(UpdateGate::KeepsPast).is_ok());
     }
 
     #[test]

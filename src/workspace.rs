@@ -24,15 +24,6 @@ impl<T> fmt::Debug for Workspace<T> {
     }
 }
 
-/// What a workspace has to be large enough for.
-#[derive(Clone, Copy)]
-pub(crate) struct Extent {
-    pub(crate) plan: Plan,
-    pub(crate) time: usize,
-    pub(crate) batch: usize,
-    pub(crate) packed: bool,
-}
-
 impl<T: Real> Workspace<T> {
     /// An empty one, which the first call makes large enough; [`Layer::workspace`](crate::Layer::workspace) makes one that
     /// is already.
@@ -40,17 +31,34 @@ impl<T: Real> Workspace<T> {
         Workspace { parts: Vec::new() }
     }
 
-    pub(crate) fn reserve(&mut self, stages: &[Stage<T>], dims: Dims, extent: Extent) -> Result<()> {
-        let Extent { plan, time, batch, packed } = extent;
+    /// Makes it large enough for a call.
+    pub(crate) fn reserve(&mut self, stages: &[Stage<T>], dims: Dims, plan: Plan, batch: usize) -> Result<()> {
         let rows = batch.div_ceil(plan.parts);
-        if self.parts.len() < plan.parts {
-            self.parts.resize_with(plan.parts, Scratch::default);
-        }
-        for part in &mut self.parts[..plan.parts] {
-            part.reserve(stages, dims, plan.block, rows)?;
-            part.roster.reserve(time, rows, packed);
+        let block = product(&[plan.block, rows]).ok_or(Error::TooLarge { argument: "batch" })?;
+        self.with_parts(plan.parts).iter_mut().try_for_each(|part| part.reserve(stages, dims, block, rows))
+    }
+
+    /// Makes it large enough for every call of up to `time` steps of up to `batch` rows, in up to `parts` parts: a smaller
+    /// one may have fewer parts, and so more rows in each.
+    pub(crate) fn reserve_up_to(
+        &mut self,
+        stages: &[Stage<T>],
+        dims: Dims,
+        [time, batch]: [usize; 2],
+        parts: usize,
+    ) -> Result<()> {
+        for (others, part) in self.with_parts(parts).iter_mut().enumerate() {
+            let rows = batch.div_ceil(others + 1);
+            part.reserve(stages, dims, Plan::most_rows(dims, time, rows, size_of::<T>()), rows)?;
         }
         Ok(())
+    }
+
+    fn with_parts(&mut self, parts: usize) -> &mut [Scratch<T>] {
+        if self.parts.len() < parts {
+            self.parts.resize_with(parts, Scratch::default);
+        }
+        &mut self.parts[..parts]
     }
 
     pub(crate) fn parts(&mut self, plan: Plan) -> &mut [Scratch<T>] {
@@ -86,7 +94,7 @@ impl<T: Real> Default for Scratch<T> {
 }
 
 impl<T: Real> Scratch<T> {
-    /// For blocks of `block` steps of `rows` rows.
+    /// For blocks of `block` rows, all steps together, and steps of `rows` rows.
     fn reserve(&mut self, stages: &[Stage<T>], dims: Dims, block: usize, rows: usize) -> Result<()> {
         let len = |sizes: &[usize]| product(sizes).ok_or(Error::TooLarge { argument: "batch" });
         if self.products.len() < stages.len() {
@@ -95,7 +103,7 @@ impl<T: Real> Scratch<T> {
         let mut recurrent = 0;
         for (buf, stage) in self.products.iter_mut().zip(stages) {
             let (cols, recurrent_cols) = stage.product_cols();
-            buf.reserve(len(&[block, rows, cols])?)?;
+            buf.reserve(len(&[block, cols])?)?;
             recurrent = recurrent.max(recurrent_cols);
         }
         self.recurrent.reserve(len(&[rows, recurrent])?)?;
@@ -106,6 +114,7 @@ impl<T: Real> Scratch<T> {
         if dims.variant.attention {
             self.row.reserve(rows)?;
         }
+        self.roster.reserve(rows);
         Ok(())
     }
 }

@@ -30,15 +30,16 @@ const PACKAGES: &[Layers] = &[
     Layers {
         root: "kernels/src/",
         layers: &[
-            &["block", "isa", "shape"],
+            &["block", "gang", "isa", "shape"],
             &["mat", "real"],
             &["buf", "math", "seq"],
             &["activation"],
             &["cell", "pack"],
+            &["micro"],
             &["tile"],
             &["gemm"],
             &["epilogue"],
-            &["elementwise", "pointwise", "step"],
+            &["elementwise", "pointwise", "relay", "step"],
             &["general"],
         ],
         // An element type carries what others define for it: the constants of the elementary functions, and the
@@ -49,6 +50,7 @@ const PACKAGES: &[Layers] = &[
             ("real", "general"),
             ("real", "math"),
             ("real", "pointwise"),
+            ("real", "relay"),
             ("real", "step"),
         ],
     },

@@ -1,9 +1,10 @@
-//! The naive reference against every case of Keras and PyTorch in scope: oracle and frameworks agree.
+//! The naive reference against every case of Keras, PyTorch and ONNX Runtime in scope: oracle and frameworks agree.
 
 mod cases;
 mod reference;
 
-use cases::forward::{self, Arrays, Forward, Outputs};
+use cases::forward::{Forward, Outputs};
+use cases::pass::{self, Arrays};
 use cases::tensor::Tensor;
 use cases::{Case, verify};
 use reference::{Activation, Cell, Layer, Reset, Sequence, Update};
@@ -18,16 +19,21 @@ fn torch() {
     verify(&Case::read_all("torch"), 40, check);
 }
 
+#[test]
+fn onnx() {
+    verify(&Case::read_all("onnx"), 19, check);
+}
+
 fn check(forward: &Forward) -> Result<(), String> {
     let layer = layer(forward);
-    let values = |plane: Option<&Tensor>| plane.map(|plane| plane.values.clone());
+    let values = |plane: &Option<Tensor>| plane.as_ref().map(|plane| plane.values.clone());
     for (k, call) in forward.calls.iter().enumerate() {
         let output = layer.run(&Sequence {
             time: forward.time,
             batch: forward.batch,
             x: forward.x_time_major(),
-            h0: values(call.h0),
-            c0: values(call.c0),
+            h0: values(&call.h0),
+            c0: values(&call.c0),
             flush: 0.0,
         });
         forward.compare(k, &Outputs { y: output.y, h: output.h, c: output.c })?;
@@ -39,9 +45,9 @@ fn check(forward: &Forward) -> Result<(), String> {
 fn layer(forward: &Forward) -> Layer {
     let (input, hidden) = (forward.input, forward.hidden);
     let cell = match forward.cell {
-        forward::Cell::SimpleRnn { relu } => Cell::SimpleRnn(if relu { Activation::Relu } else { Activation::Tanh }),
-        forward::Cell::Lstm => Cell::Lstm,
-        forward::Cell::Gru { reset_after, keeps_past } => Cell::Gru(
+        pass::Cell::SimpleRnn => Cell::SimpleRnn(if forward.relu { Activation::Relu } else { Activation::Tanh }),
+        pass::Cell::Lstm => Cell::Lstm,
+        pass::Cell::Gru { reset_after, keeps_past } => Cell::Gru(
             if reset_after { Reset::After } else { Reset::Before },
             if keeps_past { Update::KeepsPast } else { Update::TakesNew },
         ),
@@ -53,14 +59,25 @@ fn layer(forward: &Forward) -> Layer {
         if gru { swap_first_two_of_three(&array) } else { array }
     };
     let or_zeros = |bias: Option<&Tensor>| bias.map_or(vec![0.0; rows], |bias| bias.values.clone());
+    // ONNX' i, o, f, c.
+    let of_onnx = |array: Vec<f64>| match cell {
+        Cell::SimpleRnn(_) => array,
+        Cell::Gru(..) => swap_first_two_of_three(&array),
+        Cell::Lstm => [0, 2, 3, 1].map(|gate| &array[gate * array.len() / 4..][..array.len() / 4]).concat(),
+    };
     let [w, r, b_w, b_r] = match forward.arrays {
         Arrays::Keras { kernel, recurrent_kernel, bias } => {
             let mut b_w = or_zeros(bias);
             let b_r = if b_w.len() == 2 * rows { b_w.split_off(rows) } else { vec![0.0; rows] };
             [transpose(kernel), transpose(recurrent_kernel), b_w, b_r].map(swapped)
         }
-        Arrays::PyTorch { weight_ih, weight_hh, bias_ih, bias_hh } => {
+        Arrays::PyTorch { weight_ih, weight_hh, bias_ih, bias_hh, .. } => {
             [weight_ih.values.clone(), weight_hh.values.clone(), or_zeros(bias_ih), or_zeros(bias_hh)]
+        }
+        Arrays::Onnx { w, r, b, .. } => {
+            let mut b_w = b.map_or(vec![0.0; 2 * rows], <[f64]>::to_vec);
+            let b_r = b_w.split_off(rows);
+            [w.to_vec(), r.to_vec(), b_w, b_r].map(of_onnx)
         }
         Arrays::Equations { w, r, b } => {
             [w.values.clone(), r.values.clone(), b.values.clone(), vec![0.0; rows]].map(swapped)

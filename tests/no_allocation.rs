@@ -1,56 +1,13 @@
 //! Promise 2: nothing is allocated in the hot path. One test alone in its process.
 
+mod counting;
+
+use counting::allocations;
+#[cfg(feature = "rayon")]
+use counting::allocations_of_all;
 use gatefold::cell::{Activation, Cell as Equations, Reset};
 use gatefold::seq::{MatMut, time_major, time_major_mut};
 use gatefold::{Backend, Element, Isa, Layer, Options, Output, State, Threads, Weights, Workspace};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-struct Counting;
-
-/// Of all threads; the test harness has one of its own, which allocates now and then.
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    static OF_THREAD: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: the system's allocator does the work; counting touches no memory of it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        OF_THREAD.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise is the system allocator's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is the system allocator's.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static GLOBAL: Counting = Counting;
-
-/// What this thread allocates in `f`.
-fn allocations(f: impl FnOnce()) -> usize {
-    let before = OF_THREAD.get();
-    f();
-    OF_THREAD.get() - before
-}
-
-/// What all threads allocate in `f`: the least of ten times, since the harness' thread counts too.
-#[cfg(feature = "rayon")]
-fn allocations_of_all(mut f: impl FnMut()) -> usize {
-    let mut once = || {
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
-        f();
-        ALLOCATIONS.load(Ordering::Relaxed) - before
-    };
-    (0..10).map(|_| once()).min().unwrap_or(usize::MAX)
-}
 
 const CELLS: [Equations; 5] = [
     Equations::SimpleRnn { activation: Activation::Tanh },

@@ -4,6 +4,8 @@
 mod common;
 mod reference;
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use common::flags::flush_subnormals;
 use common::model::{Bias, CELLS, Model};
 use common::numbers::{Canaries, Random, assert_same as assert_same_bits, proptest};
 use common::strides::{LAYOUTS, Layout};
@@ -172,27 +174,6 @@ fn chunks<T: Element>(cell: Cell) {
     }
 }
 for_all!(every_split_of_time, chunks);
-
-/// Sets or clears FTZ and DAZ (AArch64: FZ), as audio hosts do.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-fn flush_subnormals(on: bool) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: bits 15 and 6 of MXCSR only choose how subnormals are treated; the memory is a local.
-    unsafe {
-        let mut control = 0u32;
-        std::arch::asm!("stmxcsr [{}]", in(reg) &mut control);
-        control = if on { control | 0x8040 } else { control & !0x8040 };
-        std::arch::asm!("ldmxcsr [{}]", in(reg) &control);
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: bit 24 of FPCR only chooses how subnormals are treated.
-    unsafe {
-        let mut control: u64;
-        std::arch::asm!("mrs {}, fpcr", out(reg) control);
-        control = if on { control | 1 << 24 } else { control & !(1 << 24) };
-        std::arch::asm!("msr fpcr, {}", in(reg) control);
-    }
-}
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn flushing<T: Element>(cell: Cell) {

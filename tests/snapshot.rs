@@ -1,7 +1,7 @@
 //! Snapshots of states: taken up as they were, or refused.
 
-use gatefold::cell::Cell;
-use gatefold::{Layer, Options, Weights};
+use gatefold::cell::{Activation, Cell, Reset};
+use gatefold::{Error, Layer, Options, Weights};
 
 #[test]
 fn every_changed_byte_and_every_length_is_refused() {
@@ -24,4 +24,16 @@ fn every_changed_byte_and_every_length_is_refused() {
     assert_eq!(bits(other.h_to_vec()), bits(state.h_to_vec()));
     assert_eq!(other.c_to_vec(), state.c_to_vec());
     assert!(layer.state(2).unwrap().restore(&bytes).is_err());
+}
+
+#[test]
+fn the_state_of_another_cell_is_refused() {
+    let state = |cell: Cell| {
+        let rows = cell.gates();
+        let weights = Weights::new(cell, 1, 1, vec![0.5f32; rows], vec![0.1; rows], None, None).unwrap();
+        Layer::new(weights, Options::default()).unwrap().state(2).unwrap()
+    };
+    let gru = state(Cell::Gru { reset: Reset::After });
+    let error = state(Cell::SimpleRnn { activation: Activation::Tanh }).restore(&gru.to_bytes()).unwrap_err();
+    assert_eq!(error, Error::Snapshot { what: "cell", expected: 0, found: 2 });
 }

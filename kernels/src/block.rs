@@ -11,30 +11,15 @@ pub trait Block<V>: Copy + IndexMut<usize, Output = V> {
     const N: usize;
     /// All of them `v`.
     fn fill(v: V) -> Self;
-    /// Calls the method of `f` for this N, and instantiates no other.
-    fn by_length<F: ByLength>(f: F);
-}
-
-/// What to do for each number of vectors.
-#[allow(missing_docs)]
-pub trait ByLength {
-    fn one(self);
-    fn two(self);
-    fn three(self);
-    fn four(self);
 }
 
 macro_rules! block {
-    ($n:literal $f:ident $call:expr) => {
+    ($n:literal) => {
         impl<V: Copy> Block<V> for [V; $n] {
             const N: usize = $n;
             #[inline(always)]
             fn fill(v: V) -> Self {
                 [v; $n]
-            }
-            #[inline(always)]
-            fn by_length<F: ByLength>($f: F) {
-                $call
             }
         }
 
@@ -54,8 +39,8 @@ pub trait Blocks: Copy {
     type Of<V: Copy>: Block<V>;
 }
 
-block!(0 _f ());
-block!(1 f f.one());
-block!(2 f f.two());
-block!(3 f f.three());
-block!(4 f f.four());
+block!(0);
+block!(1);
+block!(2);
+block!(3);
+block!(4);

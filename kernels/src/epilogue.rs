@@ -11,7 +11,7 @@ use crate::shape::ShapeError;
 use crate::tile::{At, Epilogue};
 
 /// Most state planes that a stage reads or writes.
-const MAX_PLANES: usize = 2;
+pub(crate) const MAX_PLANES: usize = 2;
 
 /// What a stage reads and writes beside its recurrent product: N rows each.
 #[derive(Debug)]
@@ -36,55 +36,55 @@ pub struct StepState<'a, 'b, T> {
 /// The stage with pointers to all that it reads and writes.
 #[derive(Clone, Copy)]
 pub(crate) struct Finish<T, C> {
-    stage: C,
-    input: Plane<T>,
-    gates: GateStrides,
-    prev: [Plane<T>; MAX_PLANES],
-    next: [Plane<T>; MAX_PLANES],
-    y: Option<Plane<T>>,
+    pub(crate) stage: C,
+    pub(crate) input: Plane<T>,
+    pub(crate) gates: GateStrides,
+    pub(crate) prev: [Plane<T>; MAX_PLANES],
+    pub(crate) next: [Plane<T>; MAX_PLANES],
+    pub(crate) y: Option<Plane<T>>,
     /// Null: zeros.
-    row: *const T,
+    pub(crate) row: *const T,
     /// Heads before the per-unit vectors.
-    biases: usize,
+    pub(crate) biases: usize,
 }
 
 /// Rows at a stride. What is only read is never written through it.
-#[derive(Clone, Copy)]
-struct Plane<T> {
-    ptr: *mut T,
-    stride: usize,
+pub(crate) struct Plane<T> {
+    pub(crate) ptr: *mut T,
+    pub(crate) stride: usize,
 }
 
+impl<T> Clone for Plane<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Plane<T> {}
+
 impl<T> Plane<T> {
-    const NONE: Self = Plane { ptr: std::ptr::null_mut(), stride: 0 };
+    pub(crate) const NONE: Self = Plane { ptr: std::ptr::null_mut(), stride: 0 };
 
     fn read(m: &MatRef<'_, T>) -> Self {
         Plane { ptr: m.as_ptr().cast_mut(), stride: m.row_stride() }
     }
 
-    fn write(m: &mut MatMut<'_, T>) -> Self {
+    pub(crate) fn write(m: &mut MatMut<'_, T>) -> Self {
         Plane { ptr: m.as_mut_ptr(), stride: m.row_stride() }
     }
 
     #[inline(always)]
-    fn at(self, row: usize, unit: usize) -> *mut T {
+    pub(crate) fn at(self, row: usize, unit: usize) -> *mut T {
         self.ptr.wrapping_add(row * self.stride + unit)
     }
 }
 
 impl<T: Real, C: Stage> Finish<T, C> {
-    /// Checks `state` for `rows` rows of `units` units and borrows it.
+    /// Checks `state` for `rows` rows of `units` units.
     ///
-    /// # Safety
-    /// The result is used while the borrows in `state` last, for these rows and units under `isa` only, and with no
-    /// block at the same time as itself.
-    pub(crate) unsafe fn new(
-        stage: C,
-        isa: Isa,
-        rows: usize,
-        units: usize,
-        state: &mut StepState<'_, '_, T>,
-    ) -> Result<Self, ShapeError> {
+    /// # Errors
+    /// A size that does not fit, by the name of the field.
+    #[inline(always)]
+    pub(crate) fn check(isa: Isa, rows: usize, units: usize, state: &StepState<'_, '_, T>) -> Result<(), ShapeError> {
         let lanes = <T as Dispatch>::lanes(isa);
         let padded = units.next_multiple_of(lanes);
         let inputs = <C::Input<()> as Block<()>>::N;
@@ -97,17 +97,14 @@ impl<T: Real, C: Stage> Finish<T, C> {
         ShapeError::same("input column stride", 1, state.input.col_stride())?;
         ShapeError::same("prev", <C::Prev<()> as Block<()>>::N, state.prev.len())?;
         ShapeError::same("next", <C::Next<()> as Block<()>>::N, state.next.len())?;
-        let (mut prev, mut next) = ([Plane::NONE; MAX_PLANES], [Plane::NONE; MAX_PLANES]);
-        for (plane, m) in prev.iter_mut().zip(state.prev) {
+        for m in state.prev {
             ShapeError::same("prev rows", rows, m.rows())?;
             ShapeError::at_least("prev columns", padded, m.cols())?;
             ShapeError::same("prev column stride", 1, m.col_stride())?;
-            *plane = Plane::read(m);
         }
-        for (plane, m) in next.iter_mut().zip(&mut *state.next) {
+        for m in &*state.next {
             ShapeError::same("next rows", rows, m.rows())?;
             ShapeError::at_least("next columns", padded, m.cols())?;
-            *plane = Plane::write(m);
         }
         if let Some(y) = &state.y {
             ShapeError::same("y rows", rows, y.rows())?;
@@ -116,8 +113,25 @@ impl<T: Real, C: Stage> Finish<T, C> {
         if let Some(row) = state.row {
             ShapeError::same("row", rows, row.len())?;
         }
-        check_selection(state.select, 1, rows)?;
-        Ok(Finish {
+        check_selection(state.select, 1, rows)
+    }
+
+    /// Borrows `state`. Inline, so that it is made where it is used and never copied.
+    ///
+    /// # Safety
+    /// `check` approved of `state` for these `units` and `isa`. The result is used while the borrows in `state` last, for
+    /// the rows and units of that check only, and with no block at the same time as itself.
+    #[inline(always)]
+    pub(crate) unsafe fn new(stage: C, isa: Isa, units: usize, state: &mut StepState<'_, '_, T>) -> Self {
+        let (lanes, inputs) = (<T as Dispatch>::lanes(isa), <C::Input<()> as Block<()>>::N);
+        let (mut prev, mut next) = ([Plane::NONE; MAX_PLANES], [Plane::NONE; MAX_PLANES]);
+        for (plane, m) in prev.iter_mut().zip(state.prev) {
+            *plane = Plane::read(m);
+        }
+        for (plane, m) in next.iter_mut().zip(&mut *state.next) {
+            *plane = Plane::write(m);
+        }
+        Finish {
             stage,
             input: Plane::read(&state.input),
             gates: GateStrides::of(state.order, inputs, units, lanes),
@@ -126,7 +140,7 @@ impl<T: Real, C: Stage> Finish<T, C> {
             y: state.y.as_mut().map(Plane::write),
             row: state.row.map_or(std::ptr::null(), <[T]>::as_ptr),
             biases: <C::Recurrent<()> as Block<()>>::N - chained::<C>(),
-        })
+        }
     }
 
     /// Gates `from..` of the input product.
@@ -144,7 +158,7 @@ impl<T: Real, C: Stage> Finish<T, C> {
 }
 
 /// Gates of the input product that the recurrent one continues.
-const fn chained<C: Stage>() -> usize {
+pub(crate) const fn chained<C: Stage>() -> usize {
     <C::Input<()> as Block<()>>::N - <C::Late<()> as Block<()>>::N
 }
 

@@ -3,7 +3,7 @@
 use crate::block::{Block, Blocks, Length};
 use crate::isa::{Dispatch, Isa, Simd};
 use crate::mat::{MatMut, MatRef};
-use crate::pack::{GateOrder, MAX_GATES, Panel};
+use crate::pack::{GateOrder, MAX_GATES, Panel, PanelRef};
 use crate::real::Real;
 use crate::seq::SeqRef;
 use crate::shape::ShapeError;
@@ -126,8 +126,48 @@ fn run<T: Real, G: Blocks>(mut args: Gemm<'_, T>) {
     // SAFETY: `gemm` compared the sizes: C has a row for every row of A and a column for every gate and unit, and so has
     // what is continued for its gates; the panel has G gates, is packed for this instruction set, and has a head for
     // every gate that starts from one.
-    let product = unsafe { Product::new(args.a, args.select, panel, epilogue) };
-    T::dispatch(args.isa, product);
+    let product = unsafe { Product::new(args.a, args.select, panel.whole(), false, &epilogue) };
+    T::dispatch(args.isa, &product);
+}
+
+/// The product of all rows of `a` by a part of a panel, in panel order, its chains starting from the heads.
+///
+/// # Safety
+/// The channels of `a` are the panel's K, the panel has a head for every gate and was packed for `isa`, and `c` is valid for
+/// writes of the part's blocks in every row.
+pub(crate) unsafe fn part<T: Real>(isa: Isa, a: SeqRef<'_, T>, panel: PanelRef<'_, T>, c: *mut T, row_stride: usize) {
+    struct Part<'a, T> {
+        isa: Isa,
+        a: SeqRef<'a, T>,
+        panel: PanelRef<'a, T>,
+        c: Stored<T>,
+    }
+
+    impl<T: Real> Part<'_, T> {
+        /// # Safety
+        /// As for `part`, and the panel has G gates.
+        unsafe fn run<G: Blocks>(self) {
+            let (c, from) = (self.c, self.c);
+            let epilogue =
+                Store::<T, G> { c, from, continued: 0, heads: self.panel.shape().heads, length: PhantomData };
+            // SAFETY: the caller's promise.
+            let product = unsafe { Product::new(self.a, None, self.panel, false, &epilogue) };
+            T::dispatch(self.isa, &product);
+        }
+    }
+
+    let gates = GateStrides::of(GateOrder::Panel, panel.shape().gates, 0, panel.lanes());
+    let part = Part { isa, a, panel, c: Stored { ptr: c, row_stride, gates } };
+    // SAFETY: the caller's promise.
+    unsafe {
+        match panel.shape().gates {
+            1 => part.run::<Length<1>>(),
+            2 => part.run::<Length<2>>(),
+            3 => part.run::<Length<3>>(),
+            4 => part.run::<Length<4>>(),
+            _ => {}
+        }
+    }
 }
 
 /// Where the gates of a unit block stand in a stored product.

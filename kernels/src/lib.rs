@@ -1,6 +1,6 @@
 //! SIMD micro-kernels of gatefold: a packed GEMM whose epilogue is a recurrent cell.
 //!
-//! Single-threaded, without dependencies, and where nearly all of gatefold's `unsafe` stands. The public functions are
+//! Without dependencies, and where nearly all of gatefold's `unsafe` stands. The public functions are
 //! safe: they compare the sizes of all that they are given before anything is computed, and allocate nothing.
 //! The library `gatefold` is the comfortable way in; this crate is for who wants the kernels alone.
 
@@ -16,9 +16,11 @@ pub mod general;
 pub mod isa;
 pub mod mat;
 pub mod math;
+mod micro;
 pub mod pack;
 pub mod pointwise;
 pub mod real;
+pub mod relay;
 pub mod seq;
 pub mod shape;
 pub mod step;

@@ -15,6 +15,7 @@ use crate::isa::Isa;
 use crate::mat::MatRef;
 use crate::real::Real;
 use crate::shape::ShapeError;
+use std::ops::Range;
 
 /// Most gates that a product has.
 pub const MAX_GATES: usize = 4;
@@ -92,7 +93,63 @@ impl<T: Real> Panel<T> {
     }
 }
 
+/// Some unit blocks of a panel, side by side: a panel of its own for fewer units.
+#[derive(Debug)]
+pub(crate) struct PanelRef<'a, T> {
+    data: &'a [T],
+    shape: PanelShape,
+    lanes: usize,
+}
+
+impl<T> Clone for PanelRef<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for PanelRef<'_, T> {}
+
+impl<'a, T> PanelRef<'a, T> {
+    /// The sizes.
+    #[inline(always)]
+    pub(crate) fn shape(&self) -> PanelShape {
+        self.shape
+    }
+
+    /// Values of the vectors it was packed for.
+    #[inline(always)]
+    pub(crate) fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    /// Values of a block.
+    #[inline(always)]
+    pub(crate) fn block_len(&self) -> usize {
+        (self.shape.heads + self.shape.gates * self.shape.k) * self.lanes
+    }
+
+    /// The packed values, as many as blocks have.
+    #[inline(always)]
+    pub(crate) fn data(&self) -> &'a [T] {
+        self.data
+    }
+}
+
 impl<T> Panel<T> {
+    /// All of it.
+    #[inline(always)]
+    pub(crate) fn whole(&self) -> PanelRef<'_, T> {
+        PanelRef { data: &self.data, shape: self.shape, lanes: self.lanes }
+    }
+
+    /// These blocks of it, as many of them as there are.
+    pub(crate) fn part(&self, blocks: Range<usize>) -> PanelRef<'_, T> {
+        let end = blocks.end.min(self.blocks());
+        let start = blocks.start.min(end);
+        let units = (end * self.lanes).min(self.shape.units) - (start * self.lanes).min(self.shape.units);
+        let data = &self.data[start * self.block_len()..end * self.block_len()];
+        PanelRef { data, shape: PanelShape { units, ..self.shape }, lanes: self.lanes }
+    }
+
     /// The sizes.
     #[inline(always)]
     pub fn shape(&self) -> PanelShape {

@@ -63,8 +63,9 @@ impl<T: Real> StageVisitor for Visit<'_, '_, T> {
     fn visit<C: Stage>(self, stage: C) -> Self::Out {
         let Pointwise { isa, product, order, finished, heads, mut state, .. } = self.0;
         let (rows, units, select) = (product.rows(), heads.shape().units, state.select);
-        // SAFETY: used below, once, inside the borrows, for the rows and units given.
-        let epilogue = unsafe { Finish::new(stage, isa, rows, units, &mut state)? };
+        Finish::<T, C>::check(isa, rows, units, &state)?;
+        // SAFETY: checked; used below, once, inside the borrows.
+        let epilogue = unsafe { Finish::new(stage, isa, units, &mut state) };
         let gates = GateStrides::of(order, <C::Recurrent<()> as Block<()>>::N, units, heads.lanes());
         // Rows without units have no memory behind them: there may be more than could ever be counted to.
         if units > 0 {

@@ -6,6 +6,7 @@ use crate::general::{self, General};
 use crate::isa::Dispatch;
 use crate::math::Elementary;
 use crate::pointwise::{self, Pointwise};
+use crate::relay::{self, Relay};
 use crate::shape::ShapeError;
 use crate::step::{self, Step};
 use std::fmt::Debug;
@@ -21,6 +22,9 @@ pub trait Kernels: Sized {
     /// [`General::run`].
     #[doc(hidden)]
     fn general(args: General<'_, '_, Self>) -> Result<(), ShapeError>;
+    /// [`Relay::run`].
+    #[doc(hidden)]
+    fn relay(args: Relay<'_, '_, Self>) -> Result<(), ShapeError>;
     /// [`Step::run`].
     #[doc(hidden)]
     fn step(args: Step<'_, '_, Self>) -> Result<(), ShapeError>;
@@ -41,6 +45,9 @@ macro_rules! kernels {
             }
             fn general(args: General<'_, '_, Self>) -> Result<(), ShapeError> {
                 general::general(args)
+            }
+            fn relay(args: Relay<'_, '_, Self>) -> Result<(), ShapeError> {
+                relay::relay(args)
             }
             fn step(args: Step<'_, '_, Self>) -> Result<(), ShapeError> {
                 step::step(args)

@@ -254,6 +254,12 @@ impl<'a, T> SeqMut<'a, T> {
         self.shape
     }
 
+    /// The first value; valid for reads and writes of every element.
+    #[inline(always)]
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut T {
+        self.ptr
+    }
+
     /// The same sequence for a shorter time.
     pub fn reborrow(&mut self) -> SeqMut<'_, T> {
         SeqMut { ptr: self.ptr, shape: self.shape, life: PhantomData }

@@ -23,6 +23,9 @@ pub struct Step<'a, 'b, T> {
     pub panel: &'a Panel<T>,
     /// What else is read and written.
     pub state: StepState<'a, 'b, T>,
+    /// Whether units are computed from the last to the first, to the same bits. A step that walks against the one before
+    /// it meets first the weights that caches still hold: where they outgrow a cache, turn round at every step.
+    pub reverse: bool,
 }
 
 impl<T: Real> Step<'_, '_, T> {
@@ -52,13 +55,15 @@ impl<T: Real> StageVisitor for Visit<'_, '_, T> {
     type Out = Result<(), ShapeError>;
 
     fn visit<C: Stage>(self, stage: C) -> Self::Out {
-        let Step { isa, operand, panel, mut state, .. } = self.0;
+        let Step { isa, operand, panel, mut state, reverse, .. } = self.0;
         let select = state.select;
-        // SAFETY: used below, once, inside the borrows, for the rows and units given.
-        let epilogue = unsafe { Finish::new(stage, isa, operand.rows(), panel.shape().units, &mut state)? };
-        // SAFETY: `step` and `Finish::new` compared the sizes with the panel's and the stage's.
-        let product = unsafe { Product::new(SeqRef::from_matrix(operand)?, select, panel, epilogue) };
-        T::dispatch(isa, product);
+        let units = panel.shape().units;
+        Finish::<T, C>::check(isa, operand.rows(), units, &state)?;
+        // SAFETY: checked; used below, once, inside the borrows.
+        let epilogue = &unsafe { Finish::new(stage, isa, units, &mut state) };
+        // SAFETY: `step` and `Finish::check` compared the sizes with the panel's and the stage's.
+        let product = unsafe { Product::new(SeqRef::from_matrix(operand)?, select, panel.whole(), reverse, epilogue) };
+        T::dispatch(isa, &product);
         Ok(())
     }
 }

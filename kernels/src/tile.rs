@@ -1,14 +1,21 @@
-//! The micro-kernel: a tile of MR rows by U unit blocks, all gates of a unit in one register group.
+//! A product and its epilogue: which rows and unit blocks meet in which tile, in what order.
 //!
-//! Every accumulator is one chain of fused multiply-adds over k in ascending order, started by the epilogue. K is never
-//! split, so that neither the shape of the tile nor the width of a vector can change a bit of the result.
+//! Every sum is one chain of fused multiply-adds over k in ascending order, started by the epilogue. K is never split, so
+//! that neither the shape of the tiles nor the width of a vector can change a bit of the result.
+//!
+//! One row alone goes through tiles of 1 row by a few unit blocks, compiled together with the epilogue: sums stay in
+//! registers from start to finish. More rows are cut into chunks. For a chunk and a group of unit blocks, the sums of all
+//! rows are started on the stack; tiles of the chunk's rows pass over the weights, and each prefetches its share of the
+//! next group's weights; then all rows are finished, one after the other, so that the processor overlaps the long
+//! latencies of their activations.
 
-use crate::block::{Block, ByLength};
+use crate::block::Block;
 use crate::isa::{Op, Simd, apart};
-use crate::pack::Panel;
+use crate::micro::{MOST, Task, Tiles, multiply};
+use crate::pack::PanelRef;
 use crate::real::Real;
-use crate::seq::SeqRef;
-use std::ops::Range;
+use crate::seq::{RowWalk, SeqRef};
+use std::mem::MaybeUninit;
 
 /// What surrounds the product of one row and one unit block.
 ///
@@ -44,216 +51,327 @@ pub(crate) struct At<T> {
     pub(crate) heads: *const T,
 }
 
-/// Left operand times panel, block by block, each tile handed to the epilogue.
+/// Left operand times panel, each finished sum handed to the epilogue.
 pub(crate) struct Product<'a, T, E> {
     rows: SeqRef<'a, T>,
     select: Option<&'a [u32]>,
-    panel: &'a Panel<T>,
-    blocks: Range<usize>,
-    epilogue: E,
+    panel: PanelRef<'a, T>,
+    reverse: bool,
+    epilogue: &'a E,
+}
+
+/// Most rows of a chunk. The more there are, the fewer times weights are read from where they are, and the larger the sums.
+const CHUNK: usize = 64;
+
+/// Sums of a chunk of rows by a group of unit blocks, in vectors: 16 kB with the longest ones, on the stack.
+const SUMS: usize = 4 * CHUNK;
+
+/// The size of the next part of `left`, none larger than `most`: all parts are of that size, but for the last two, which
+/// share evenly.
+#[inline(always)]
+fn part(left: usize, most: usize) -> usize {
+    if left <= most {
+        left
+    } else if left >= 2 * most {
+        most
+    } else {
+        left.div_ceil(2)
+    }
 }
 
 impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
+    /// `reverse`: the unit blocks are walked from the last to the first. The sums are the same.
+    ///
     /// # Safety
     /// The channels of `rows` are the panel's K, the panel has `E::Acc` gates and was packed for the instruction set
-    /// this will run on, `blocks` are blocks of the panel, `select` are rows of the one timestep of `rows`, or there is no
-    /// selection, and `epilogue` may be called for each of these rows and blocks.
-    pub(crate) unsafe fn new(rows: SeqRef<'a, T>, select: Option<&'a [u32]>, panel: &'a Panel<T>, epilogue: E) -> Self {
-        Product { rows, select, panel, blocks: 0..panel.blocks(), epilogue }
+    /// this will run on, `select` are rows of the one timestep of `rows`, or there is no selection, and `epilogue` may be
+    /// called for each of these rows and the blocks of the panel.
+    pub(crate) unsafe fn new(
+        rows: SeqRef<'a, T>,
+        select: Option<&'a [u32]>,
+        panel: PanelRef<'a, T>,
+        reverse: bool,
+        epilogue: &'a E,
+    ) -> Self {
+        Product { rows, select, panel, reverse, epilogue }
     }
 
-    /// The product in tiles of MR rows by U blocks. A last row alone goes through tiles of one row by U1 blocks;
-    /// more rows than one but fewer than MR are a full tile whose spare rows repeat the last one and are not stored.
+    /// A unit block's place, of a row to be set.
     #[inline(always)]
-    fn walk<S: Simd<T>, const MR: usize, const U: usize, const U1: usize>(&self, s: S) {
-        let start = self.rows.walk(self.select);
-        let rows = start.count();
-        if rows == 0 {
-            // Units without rows have no memory behind them: there may be more than could ever be counted to.
-            return;
-        }
-        let tiled = if rows % MR == 1 { rows - 1 } else { rows };
-        let mut end = start;
-        for first in self.blocks.clone().step_by(U) {
-            let mut walk = start;
-            for row in (0..tiled).step_by(MR) {
-                let live = MR.min(tiled - row);
-                let mut operands = [walk.next(); MR];
-                for operand in &mut operands[1..live] {
-                    *operand = walk.next();
-                }
-                let last = operands[live - 1];
-                operands[live..].fill(last);
-                // SAFETY: `operands` are rows of the left operand with their numbers.
-                unsafe { self.tile::<S, MR, U>(s, operands, live, first) };
-            }
-            end = walk;
-        }
-        if tiled < rows {
-            let last = end.next();
-            for first in self.blocks.clone().step_by(U1) {
-                // SAFETY: as above, for the last row.
-                unsafe { self.tile::<S, 1, U1>(s, [last], 1, first) };
-            }
-        }
+    fn place<S: Simd<T>>(&self, _: S, block: usize) -> At<T> {
+        let lanes = S::LANES.min(self.panel.shape().units - block * S::LANES);
+        let heads = self.panel.data().as_ptr().wrapping_add(block * self.panel.block_len());
+        At { row: 0, block, lanes, heads }
     }
 
+    /// The weights of a block: they follow its heads, K times all gates.
+    #[inline(always)]
+    fn weights<S: Simd<T>>(&self, _: S, at: At<T>) -> *const T {
+        at.heads.wrapping_add(self.panel.shape().heads * S::LANES)
+    }
+
+    /// All unit blocks of one row.
+    ///
     /// # Safety
-    /// `operands` are numbers of rows of the product and pointers to their K values; 1 <= `live` <= MR.
+    /// `operand` is the row of the left operand with this number.
     #[inline(always)]
-    unsafe fn tile<S: Simd<T>, const MR: usize, const U: usize>(
+    unsafe fn one<S: Simd<T>>(&self, s: S, row: usize, operand: *const T) {
+        let (most, blocks) = (Tiles::<T, S, E::Acc<S::V>>::ALONE, self.panel.shape().units.div_ceil(S::LANES));
+        let mut done = 0;
+        while done < blocks {
+            let left = blocks - done;
+            let width = part(left, most);
+            let first = if self.reverse { left - width } else { done };
+            // SAFETY: the caller's promise; these are blocks of the panel.
+            unsafe {
+                match width {
+                    8 if most >= 8 => self.alone::<S, 8>(s, row, operand, first),
+                    7 if most >= 8 => self.alone::<S, 7>(s, row, operand, first),
+                    6 if most >= 8 => self.alone::<S, 6>(s, row, operand, first),
+                    5 if most >= 8 => self.alone::<S, 5>(s, row, operand, first),
+                    4 if most >= 4 => self.alone::<S, 4>(s, row, operand, first),
+                    3 => self.alone::<S, 3>(s, row, operand, first),
+                    2 => self.alone::<S, 2>(s, row, operand, first),
+                    _ => self.alone::<S, 1>(s, row, operand, first),
+                }
+            }
+            done += width;
+        }
+    }
+
+    /// U unit blocks of one row.
+    ///
+    /// # Safety
+    /// As for `one`, for the blocks from `first`.
+    #[inline(always)]
+    unsafe fn alone<S: Simd<T>, const U: usize>(&self, s: S, row: usize, operand: *const T, first: usize) {
+        let zero = <E::Acc<S::V> as Block<S::V>>::fill(s.splat(T::ZERO));
+        let (mut acc, mut places) = ([[zero; U]; 1], [At { row, ..self.place(s, first) }; U]);
+        let (k, stride) = (self.panel.shape().k, self.panel.block_len());
+        // SAFETY: the caller's promise.
+        unsafe {
+            for u in 0..U {
+                places[u] = At { row, ..self.place(s, first + u) };
+                acc[0][u] = self.epilogue.start(s, places[u]);
+            }
+            acc = multiply(s, acc, [operand], self.weights(s, places[0]), stride, k, operand);
+            for u in 0..U {
+                self.epilogue.finish(s, places[u], acc[0][u]);
+            }
+        }
+    }
+
+    /// A group of unit blocks for the rows of a chunk: sums are started, multiplied tile by tile, and finished.
+    ///
+    /// # Safety
+    /// `rows` are rows of the product and `number` says which, `places` are places of its unit blocks, which follow each
+    /// other and are as many as a tile of so many rows may have; `sums` are as many as rows, blocks and gates make.
+    #[inline(always)]
+    unsafe fn group<S: Simd<T>>(
         &self,
         s: S,
-        operands: [(usize, *const T); MR],
-        live: usize,
-        first: usize,
+        rows: &[*const T],
+        number: impl Fn(usize) -> usize,
+        places: &[At<T>],
+        next: *const T,
+        sums: *mut S::V,
     ) {
-        const {
-            let weights = U * <E::Acc<S::V> as Block<S::V>>::N;
-            let held = if weights < MR { weights } else { MR };
-            assert!(MR * weights + held < S::REGS, "the tile does not fit the registers");
-        }
-        let panel = self.panel;
-        let (units, heads, block_len) = (panel.shape().units, panel.shape().heads, panel.block_len());
-        let mut places = [At { row: 0, block: 0, lanes: 0, heads: panel.data().as_ptr() }; U];
-        for (u, at) in places.iter_mut().enumerate() {
-            // Spare blocks at the end repeat the last one and are not stored.
-            at.block = (first + u).min(self.blocks.end - 1);
-            at.lanes = S::LANES.min(units - at.block * S::LANES);
-            at.heads = panel.data().as_ptr().wrapping_add(at.block * block_len);
-        }
-        // SAFETY: rows and blocks are the product's, so the epilogue may be called for them; a block's weights follow
-        // its heads, K times all gates of LANES values.
+        let gates = <E::Acc<S::V> as Block<S::V>>::N;
+        let kernels = &Tiles::<T, S, E::Acc<S::V>>::KERNELS;
+        let most = Tiles::<T, S, E::Acc<S::V>>::ROWS[places.len() - 1];
+        let (k, stride) = (self.panel.shape().k, self.panel.block_len());
+        let columns = places.len() * gates;
+        // SAFETY: `sums` are `[rows, blocks, gates]`, and there is a kernel for each tile.
         unsafe {
-            let mut acc = [[<E::Acc<S::V> as Block<S::V>>::fill(s.splat(T::ZERO)); U]; MR];
-            let mut rows = [std::ptr::null(); MR];
-            for m in 0..MR {
-                rows[m] = operands[m].1;
-                for u in 0..U {
-                    acc[m][u] = self.epilogue.start(s, At { row: operands[m].0, ..places[u] });
+            let mut sum = sums;
+            for i in 0..rows.len() {
+                for at in places {
+                    let start = self.epilogue.start(s, At { row: number(i), ..*at });
+                    for g in 0..gates {
+                        sum.add(g).write(start[g]);
+                    }
+                    sum = sum.add(gates);
                 }
             }
-            let mut weights = [std::ptr::null(); U];
-            for u in 0..U {
-                weights[u] = places[u].heads.add(heads * S::LANES);
-            }
-            let k = panel.shape().k;
-            if MR == 1 {
-                acc = multiply(s, acc, rows, weights, k);
-            } else {
-                // A large tile takes every register: compiled together with what surrounds it, some would be spilled
-                // inside the loop. As a function of its own it costs each accumulator one store and one load.
-                acc = apart(
+            let weights = self.weights(s, places[0]);
+            let (mut first, mut ahead) = (0, next);
+            while first < rows.len() {
+                let height = part(rows.len() - first, most);
+                kernels[height - 1][places.len() - 1](
                     s,
-                    #[inline(always)]
-                    || multiply(s, acc, rows, weights, k),
+                    Task { sums: sums.add(first * columns), rows: rows.as_ptr().add(first), weights, stride, k, ahead },
                 );
+                first += height;
+                // Each tile prefetches as many vectors as there are columns, until the next blocks are complete.
+                ahead = if first < columns * most { ahead.wrapping_add(k * S::LANES) } else { weights };
             }
-            for (m, &(row, _)) in operands[..live].iter().enumerate() {
-                for (u, &at) in places.iter().enumerate() {
-                    if first + u < self.blocks.end {
-                        self.epilogue.finish(s, At { row, ..at }, acc[m][u]);
+            let mut sum = sums.cast_const();
+            for i in 0..rows.len() {
+                for at in places {
+                    let mut acc = <E::Acc<S::V> as Block<S::V>>::fill(s.splat(T::ZERO));
+                    for g in 0..gates {
+                        acc[g] = sum.add(g).read();
                     }
+                    self.epilogue.finish(s, At { row: number(i), ..*at }, acc);
+                    sum = sum.add(gates);
                 }
             }
         }
     }
-}
 
-/// The accumulators plus the products of their rows and gates, k ascending.
-///
-/// # Safety
-/// `operands` are valid for reads of `k` values, `weights` of `k` times all gates of LANES values.
-#[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "m, u and g each run over several arrays")]
-unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(
-    s: S,
-    mut acc: [[A; U]; MR],
-    operands: [*const T; MR],
-    mut weights: [*const T; U],
-    k: usize,
-) -> [[A; U]; MR] {
-    for i in 0..k {
-        // SAFETY: i < k. Of operands and weights the fewer are held in registers while the others pass by.
-        unsafe {
-            if U * A::N <= MR {
-                let mut b = [A::fill(s.splat(T::ZERO)); U];
-                for u in 0..U {
-                    for g in 0..A::N {
-                        b[u][g] = s.load(weights[u].add(g * S::LANES));
-                    }
-                }
-                for m in 0..MR {
-                    let a = s.splat(*operands[m].add(i));
-                    for u in 0..U {
-                        for g in 0..A::N {
-                            acc[m][u][g] = s.fma(a, b[u][g], acc[m][u][g]);
-                        }
-                    }
-                }
+    /// All unit blocks for a chunk of rows.
+    ///
+    /// # Safety
+    /// As for `group`.
+    #[inline(always)]
+    unsafe fn chunk<S: Simd<T>>(
+        &self,
+        s: S,
+        rows: &[*const T],
+        number: impl Fn(usize) -> usize,
+        reverse: bool,
+        sums: *mut S::V,
+    ) {
+        let (panel, blocks) = (self.panel, self.panel.shape().units.div_ceil(S::LANES));
+        let most = Tiles::<T, S, E::Acc<S::V>>::BLOCKS[rows.len().min(MOST) - 1];
+        let mut places = [self.place(s, 0); MOST];
+        let mut done = 0;
+        while done < blocks {
+            let width = part(blocks - done, most);
+            let first = if reverse { blocks - done - width } else { done };
+            for (u, at) in places[..width].iter_mut().enumerate() {
+                *at = self.place(s, first + u);
+            }
+            done += width;
+            let next = if done == blocks {
+                first
+            } else if reverse {
+                first.saturating_sub(width)
             } else {
-                let mut a = [s.splat(T::ZERO); MR];
-                for m in 0..MR {
-                    a[m] = s.splat(*operands[m].add(i));
-                }
-                for u in 0..U {
-                    for g in 0..A::N {
-                        let b = s.load(weights[u].add(g * S::LANES));
-                        for m in 0..MR {
-                            acc[m][u][g] = s.fma(a[m], b, acc[m][u][g]);
-                        }
-                    }
-                }
-            }
-            for u in 0..U {
-                weights[u] = weights[u].add(A::N * S::LANES);
-            }
+                first + width
+            };
+            let next = panel.data().as_ptr().wrapping_add(next * panel.block_len());
+            // SAFETY: the caller's promise.
+            unsafe { self.group(s, rows, &number, &places[..width], next, sums) };
         }
     }
-    acc
+
+    /// All unit blocks of `count` rows, chunk by chunk.
+    ///
+    /// # Safety
+    /// `walk` has `count` rows.
+    #[inline(always)]
+    unsafe fn many<S: Simd<T>>(&self, s: S, mut walk: RowWalk<'a, T>, count: usize) {
+        const {
+            assert!(
+                Tiles::<T, S, E::Acc<S::V>>::most_sums(CHUNK) <= SUMS,
+                "a chunk has more sums than there is room for"
+            )
+        };
+        // What is borrowed would be read again after every store.
+        let epilogue = *self.epilogue;
+        let this = Product { epilogue: &epilogue, ..*self };
+        let mut sums = [const { MaybeUninit::<S::V>::uninit() }; SUMS];
+        let mut rows = [std::ptr::null(); CHUNK];
+        let (mut done, mut reverse) = (0, self.reverse);
+        while done < count {
+            let now = part(count - done, CHUNK);
+            for row in &mut rows[..now] {
+                *row = walk.next().1;
+            }
+            let number = |i: usize| self.select.map_or(done + i, |select| select[done + i] as usize);
+            // SAFETY: these are rows of the left operand with their numbers.
+            unsafe { this.chunk(s, &rows[..now], number, reverse, sums.as_mut_ptr().cast()) };
+            done += now;
+            // Its last blocks are the ones that caches still hold.
+            reverse = !reverse;
+        }
+    }
 }
 
-impl<T: Real, E: Epilogue<T>> Op<T> for Product<'_, T, E> {
+/// By reference: moved into the trampoline of an instruction set, it would be copied by vectors from what was stored by
+/// words, which no processor forwards.
+impl<T: Real, E: Epilogue<T>> Op<T> for &Product<'_, T, E> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        <E::Acc<S::V> as Block<S::V>>::by_length(Walk { s, product: self });
+        let mut walk = self.rows.walk(self.select);
+        // Rows without units have no memory behind them: there may be more than could ever be counted to.
+        let count = if self.panel.shape().units == 0 { 0 } else { walk.count() };
+        match count {
+            0 => {}
+            1 => {
+                let (row, operand) = walk.next();
+                // SAFETY: this is the row of the left operand with this number.
+                unsafe { self.one(s, row, operand) }
+            }
+            _ => apart(
+                s,
+                #[inline(always)]
+                // SAFETY: the rows were counted above.
+                || unsafe { self.many(s, walk, count) },
+            ),
+        }
     }
 }
 
-/// The choice of the tile: MR rows by U blocks, and U1 blocks where one row is alone.
-///
-/// At least 8 chains run side by side, as two FMA ports of latency 4 need; MR is as large as the registers allow, since
-/// each weight loaded serves MR rows. (Three gates on 16 registers: 4 rows would take all 16, and LLVM then spills an
-/// accumulator in the loop; 3 rows run as fast as 4 would.)
-struct Walk<S, P> {
-    s: S,
-    product: P,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::{Dispatch, Isa};
 
-/// A tile shape for 16 vector registers and one for 32.
-macro_rules! tiles {
-    ($($gates:ident: $few:tt $many:tt;)+) => {$(
-        #[inline(always)]
-        fn $gates(self) {
-            let Walk { s, product } = self;
-            s.by_registers(
-                #[inline(always)]
-                || tiles!(@ product s $few),
-                #[inline(always)]
-                || tiles!(@ product s $many),
-            );
+    struct EveryTile;
+
+    impl<T: Real> Op<T> for EveryTile {
+        type Out = ();
+
+        fn run<S: Simd<T>>(self, _: S) {
+            every_tile::<T, S, [S::V; 1]>();
+            every_tile::<T, S, [S::V; 2]>();
+            every_tile::<T, S, [S::V; 3]>();
+            every_tile::<T, S, [S::V; 4]>();
         }
-    )+};
-    (@ $product:ident $s:ident ($mr:literal, $u:literal, $u1:literal)) => { $product.walk::<S, $mr, $u, $u1>($s) };
-}
+    }
 
-impl<T: Real, S: Simd<T>, E: Epilogue<T>> ByLength for Walk<S, Product<'_, T, E>> {
-    tiles! {
-        one: (6, 2, 8) (8, 2, 8);
-        two: (6, 1, 4) (8, 1, 4);
-        three: (3, 1, 3) (8, 1, 3);
-        four: (3, 1, 2) (6, 1, 2);
+    /// Each tile that some rows and unit blocks are cut into has a kernel of its own.
+    fn every_tile<T: Real, S: Simd<T>, A: Block<S::V>>() {
+        for (rows, blocks) in (2..=CHUNK).flat_map(|rows| (1..20).map(move |blocks| (rows, blocks))) {
+            let mut left = blocks;
+            while left > 0 {
+                let width = part(left, Tiles::<T, S, A>::BLOCKS[rows.min(MOST) - 1]);
+                left -= width;
+                let mut below = rows;
+                while below > 0 {
+                    let height = part(below, Tiles::<T, S, A>::ROWS[width - 1]);
+                    assert!(Tiles::<T, S, A>::exists(height, width), "{} {}: {height} x {width}", S::NAME, A::N);
+                    below -= height;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_a_kernel_for_every_tile() {
+        for &isa in Isa::available() {
+            f32::dispatch(isa, EveryTile);
+            f64::dispatch(isa, EveryTile);
+        }
+    }
+
+    #[test]
+    fn the_last_two_parts_share_evenly() {
+        let parts = |mut left: usize, most| {
+            let mut parts = Vec::new();
+            while left > 0 {
+                parts.push(part(left, most));
+                left -= parts[parts.len() - 1];
+            }
+            parts
+        };
+        assert_eq!(parts(5, 6), [5]);
+        assert_eq!(parts(32, 6), [6, 6, 6, 6, 4, 4]);
+        assert_eq!(parts(33, 8), [8, 8, 8, 5, 4]);
+        assert_eq!(parts(16, 8), [8, 8]);
     }
 }

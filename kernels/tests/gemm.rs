@@ -42,11 +42,12 @@ struct Case {
 prop_compose! {
     fn cases()(
         gates in 1usize..=4,
-        (vectors, more) in (select(vec![0usize, 1, 2, 3, 8]), -1isize..=1),
+        (vectors, more) in (select(vec![0usize, 1, 2, 3, 4, 5, 7, 8, 11]), -1isize..=1),
         k in select(vec![0usize, 1, 2, 3, 8, 17, 40]),
         (time, batch) in select(vec![
-            (1usize, 0usize), (0, 3), (1, 1), (1, 2), (1, 3), (1, 4), (1, 5), (1, 6), (1, 7), (1, 8), (1, 9), (1, 13),
-            (2, 1), (7, 1), (3, 2), (4, 4), (2, 9),
+            // Tiles are 2 to 8 rows high, and a chunk of them has up to 64.
+            (1usize, 0usize), (0, 3), (1, 1), (1, 2), (1, 3), (1, 4), (1, 5), (1, 6), (1, 7), (1, 8), (1, 9), (1, 11),
+            (1, 13), (1, 15), (1, 17), (2, 1), (7, 1), (3, 2), (4, 4), (2, 9), (1, 64), (5, 13), (1, 130),
         ]),
         batch_major: bool,
         gap in select(vec![0usize, 0, 1, 3]),

@@ -205,7 +205,8 @@ impl Sizes {
             select: self.select,
         };
         let result = match self.product {
-            None => Step { isa, stage, operand: matrix("operand", self.operand), panel: &panel, state }.run(),
+            None => Step { isa, stage, operand: matrix("operand", self.operand), panel: &panel, state, reverse: false }
+                .run(),
             Some(size) => {
                 let product = matrix("product", size);
                 Pointwise { isa, stage, product, order, finished: false, heads: &panel, state }.run()
@@ -371,7 +372,7 @@ proptest! {
         let y = MatMut::dense(&mut y, rows, units).ok();
         let state = StepState { input, order, prev: &prev, next: &mut next, y, row: None, select: None };
         let done = if fused {
-            Step { isa, stage, operand, panel: &panel, state }.run()
+            Step { isa, stage, operand, panel: &panel, state, reverse: false }.run()
         } else {
             Pointwise { isa, stage, product, order, finished: false, heads: &panel, state }.run()
         };

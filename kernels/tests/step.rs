@@ -25,6 +25,7 @@ struct Case {
     order: GateOrder,
     has_y: bool,
     select: bool,
+    reverse: bool,
     seed: u64,
 }
 
@@ -32,16 +33,17 @@ prop_compose! {
     fn cases()(
         stage in select(StageKind::ALL.to_vec()),
         // Around the lengths of vectors, 4 to 16, and of tiles.
-        units in select(vec![0usize, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 47, 65, 129]),
+        units in select(vec![0usize, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 47, 65, 81, 96, 129]),
         k in select(vec![0usize, 1, 2, 7, 24]),
-        rows in select(vec![0usize, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13]),
+        rows in select(vec![0usize, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 67]),
         gap in select(vec![0usize, 1, 16]),
         order in select(vec![GateOrder::Panel, GateOrder::Major]),
         has_y: bool,
         select: bool,
+        reverse: bool,
         seed: u64,
     ) -> Case {
-        Case { stage, units, k, rows, gap, order, has_y, select, seed }
+        Case { stage, units, k, rows, gap, order, has_y, select, reverse, seed }
     }
 }
 
@@ -140,7 +142,7 @@ impl<T: Scalar> Problem<T> {
 
     /// Runs the step. Rows that were not to be computed must be left alone; they are canaries in the result.
     fn run(&self, isa: Isa, from: From<'_, T>) -> Written<T> {
-        let Case { stage, units, k, rows, gap, order, has_y, .. } = self.case;
+        let Case { stage, units, k, rows, gap, order, has_y, reverse, .. } = self.case;
         let (shape, lanes) = (stage.shape(), T::lanes(isa));
         let padded = units.next_multiple_of(lanes);
         let mut panel = Panel::new(isa, PanelShape { heads: shape.heads(), gates: shape.recurrent, k, units }).unwrap();
@@ -172,7 +174,7 @@ impl<T: Scalar> Problem<T> {
         match from {
             From::Fused => {
                 let operand = MatRef::dense(&self.operand, rows, k).unwrap();
-                Step { isa, stage, operand, panel: &panel, state }.run().unwrap();
+                Step { isa, stage, operand, panel: &panel, state, reverse }.run().unwrap();
             }
             From::Finished(product) | From::Bare(product) => {
                 let finished = matches!(from, From::Finished(_));
@@ -241,7 +243,7 @@ proptest! {
 /// A step of one row over finished chains, to be spoilt or made small.
 fn one_row<T: Scalar>(stage: StageKind) -> (Problem<T>, Vec<T>) {
     let (order, units) = (GateOrder::Major, 19);
-    let case = Case { stage, units, k: 1, rows: 1, gap: 0, order, has_y: true, select: false, seed: 5 };
+    let case = Case { stage, units, k: 1, rows: 1, gap: 0, order, has_y: true, select: false, reverse: false, seed: 5 };
     let problem = Problem::new(case);
     let chains = problem.chains(|row, gate, unit| problem.start(row, gate, unit));
     (problem, chains)

@@ -6,14 +6,17 @@ use crate::gemm::Element;
 use crate::input::{Direction, Input, Masked, Order, Rows};
 use crate::layer::Layer;
 use crate::output::Output;
-use crate::seq::{MatMut, SeqMut, time_major_mut};
+use crate::schedule::{self, Threads};
+use crate::seq::{MatMut, SeqMut};
 use crate::state::State;
 use crate::workspace::Workspace;
 use gatefold_kernels::buf::Buf;
 
 /// One layer of a [`Stack`](super::Stack).
+#[allow(clippy::large_enum_variant, reason = "a stack has few layers, whose weights stand elsewhere")]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "a stack has a few; what is large in them is on the heap")]
 pub enum Level<T> {
     /// In one direction.
     One {
@@ -122,54 +125,61 @@ pub(super) struct Run<'a, 'b, T> {
     pub(super) input: Input<'a, T>,
     pub(super) states: &'b mut [State<T>],
     pub(super) y: Outputs<'b, T>,
-    pub(super) workspace: &'b mut Workspace<T>,
+    /// One for each direction.
+    pub(super) workspaces: &'b mut [Workspace<T>; 2],
     /// Room for the backward outputs, where they are merged by arithmetic.
     pub(super) other: &'b mut Buf<T>,
 }
 
 impl<T: Element> Level<T> {
     pub(super) fn run(&self, run: Run<'_, '_, T>) -> Result<()> {
-        let Run { mut input, states, y, workspace, other } = run;
+        let Run { mut input, states, y, workspaces, other } = run;
         let merges_sequences = matches!(y, Outputs::Merged(Output::Sequence(_)));
         if let (Rows::Mask { masked, .. }, Level::Both { .. }, true) = (&mut input.rows, self, merges_sequences) {
             *masked = Masked::Zero;
         }
-        let mut one = |layer: &Layer<T>, direction, state: &mut State<T>, y: Output<'_, T>| {
-            layer.forward_into(input.for_layer(layer.dims().variant.attention, direction), state, y, workspace)
-        };
-        let backwards = Direction::Reverse(Order::Input);
         match (self, states, y) {
-            (Level::One { layer, direction }, [state], Outputs::Merged(y)) => one(layer, *direction, state, y),
-            (Level::Both { forward, backward, .. }, [a, b], Outputs::Apart([y_a, y_b])) => {
-                one(forward, Direction::Forward, a, y_a)?;
-                one(backward, backwards, b, y_b)
+            (Level::One { layer, direction }, [state], Outputs::Merged(y)) => {
+                let input = input.for_layer(layer.dims().variant.attention, *direction);
+                layer.forward_into(input, state, y, &mut workspaces[0])
+            }
+            (Level::Both { forward, backward, .. }, [a, b], Outputs::Apart(y)) => {
+                both([forward, backward], input, [a, b], y, workspaces)
             }
             (Level::Both { forward, backward, merge: Merge::Concat }, [a, b], Outputs::Merged(y)) => {
                 let (y_a, y_b) = y.split_channels(forward.dims().output())?;
-                one(forward, Direction::Forward, a, y_a)?;
-                one(backward, backwards, b, y_b)
+                both([forward, backward], input, [a, b], [y_a, y_b], workspaces)
             }
             (Level::Both { forward, backward, merge }, [a, b], Outputs::Merged(mut y)) => {
-                one(forward, Direction::Forward, a, y.reborrow())?;
-                let channels = backward.dims().output();
-                let like = match &y {
-                    Output::Sequence(y) => {
-                        let (time, batch) = (y.shape().time, y.shape().batch);
-                        Output::Sequence(time_major_mut(
-                            &mut other[..time * batch * channels],
-                            [time, batch, channels],
-                        )?)
-                    }
-                    Output::Last(y) => Output::Last(MatMut::dense(other, y.rows(), channels)?),
-                    Output::Packed(y) => Output::Packed(MatMut::dense(other, y.rows(), channels)?),
-                    Output::StateOnly => Output::StateOnly,
-                };
-                one(backward, backwards, b, like)?;
+                let like = y.like(other, backward.dims().output())?;
+                both([forward, backward], input, [a, b], [y.reborrow(), like], workspaces)?;
                 merge.into_output(y, other)
             }
             _ => Err(Error::Unsupported { what: "outputs apart", why: "the last layer has one direction" }),
         }
     }
+}
+
+/// Both directions over the same input, at once where rows are too few to occupy all threads.
+fn both<T: Element>(
+    layers: [&Layer<T>; 2],
+    input: Input<'_, T>,
+    [a, b]: [&mut State<T>; 2],
+    [y_a, y_b]: [Output<'_, T>; 2],
+    [workspace_a, workspace_b]: &mut [Workspace<T>; 2],
+) -> Result<()> {
+    let [time, batch, _] = input.sizes();
+    let threads = layers.map(Layer::threads);
+    let apart = Threads::apart(threads, layers.map(Layer::dims), time, batch);
+    let one = |layer: &Layer<T>, threads, direction, state: &mut State<T>, y: Output<'_, T>, workspace: &mut _| {
+        let input = input.for_layer(layer.dims().variant.attention, direction);
+        layer.forward_on(if apart { Threads::One } else { threads }, input, state, y, workspace)
+    };
+    schedule::both(
+        apart,
+        || one(layers[0], threads[0], Direction::Forward, a, y_a, workspace_a),
+        || one(layers[1], threads[1], Direction::Reverse(Order::Input), b, y_b, workspace_b),
+    )
 }
 
 impl Merge {

@@ -11,7 +11,8 @@ use gatefold_kernels::real::Real;
 /// what the largest call needs and is used again; a call that it is large enough for allocates nothing.
 #[derive(Clone, Debug)]
 pub struct StackWorkspace<T> {
-    pub(super) layer: Workspace<T>,
+    /// For a layer in each direction, since both may run at once.
+    pub(super) layers: [Workspace<T>; 2],
     /// The outputs of a layer, read, and of the next one, written.
     pub(super) between: [Buf<T>; 2],
     /// Backward outputs that are merged by arithmetic.
@@ -21,7 +22,8 @@ pub struct StackWorkspace<T> {
 impl<T: Real> StackWorkspace<T> {
     /// An empty one, which the first call makes large enough.
     pub fn new() -> Self {
-        StackWorkspace { layer: Workspace::new(), between: [Buf::empty(), Buf::empty()], other: Buf::empty() }
+        let (layers, between) = ([Workspace::new(), Workspace::new()], [Buf::empty(), Buf::empty()]);
+        StackWorkspace { layers, between, other: Buf::empty() }
     }
 
     /// Makes the room between `levels` large enough for `rows` rows of all steps together, at least one step of `batch`.

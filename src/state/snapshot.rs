@@ -1,9 +1,10 @@
 //! States as bytes, to be kept and taken up again.
 //!
-//! Little-endian: `GFST`, version (u32), bytes of a value, cell state or not, then N, channels of h, H (u64 each), h `[N, H]`,
+//! Little-endian: `GFST`, version (u32), bytes of a value, the cell, then N, channels of h, H (u64 each), h `[N, H]`,
 //! c `[N, H]`, and a checksum (u64, FNV-1a) of all that comes before it.
 
 use super::State;
+use crate::cell::Cell;
 use crate::error::{Error, Result};
 use gatefold_kernels::real::Real;
 
@@ -44,7 +45,7 @@ impl<T: Real> State<T> {
         bytes
     }
 
-    /// Takes up what [`State::to_bytes`] gave of a state of the same cell, sizes and element type.
+    /// Takes up what [`State::to_bytes`] gave of a state of the same cell (SimpleRNN, LSTM or GRU), sizes and element type.
     ///
     /// # Errors
     /// [`Error::Snapshot`] if the bytes are none, are damaged, or are those of another state; then nothing was changed.
@@ -59,7 +60,7 @@ impl<T: Real> State<T> {
         let fields = [
             ("version", 4..8),
             ("bytes of a value", 8..12),
-            ("cell states", 12..16),
+            ("cell", 12..16),
             ("rows", 16..24),
             ("channels of h", 24..32),
             ("units of c", 32..40),
@@ -101,12 +102,21 @@ impl<T: Real> State<T> {
         head[..4].copy_from_slice(&MAGIC);
         head[4..8].copy_from_slice(&VERSION.to_le_bytes());
         head[8..12].copy_from_slice(&(size_of::<T>() as u32).to_le_bytes());
-        head[12..16].copy_from_slice(&u32::from(self.c.is_some()).to_le_bytes());
+        head[12..16].copy_from_slice(&number(self.dims.cell).to_le_bytes());
         let sizes = [self.batch, self.dims.output(), self.dims.hidden];
         for (place, size) in head[16..].chunks_exact_mut(8).zip(sizes) {
             place.copy_from_slice(&(size as u64).to_le_bytes());
         }
         head
+    }
+}
+
+/// By which a snapshot tells cells apart whose states look alike.
+fn number(cell: Cell) -> u32 {
+    match cell {
+        Cell::SimpleRnn { .. } => 0,
+        Cell::Lstm => 1,
+        Cell::Gru { .. } => 2,
     }
 }
 

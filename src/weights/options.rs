@@ -68,7 +68,8 @@ impl<T: Real> Weights<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] for another number of them, [`Error::Number`] for a parameter that is not finite.
+    /// [`Error::Shape`] for another number of them, [`Error::Number`] for a parameter that is not finite as a T,
+    /// [`Error::Unsupported`] as [`Weights::update_gate`].
     pub fn with_activations(mut self, activations: &[Activation]) -> Result<Self> {
         let expected = match self.dims.cell {
             Cell::SimpleRnn { .. } => 1,
@@ -78,7 +79,7 @@ impl<T: Real> Weights<T> {
         expect("activations", expected, activations)?;
         for activation in activations {
             for (argument, found) in [("alpha", activation.alpha()), ("beta", activation.beta())] {
-                if let Some(found) = found.filter(|parameter| !parameter.is_finite()) {
+                if let Some(found) = found.filter(|&parameter| !T::from_f64(parameter).to_f64().is_finite()) {
                     return Err(Error::Number { argument, expected: "a finite number", found });
                 }
             }
@@ -87,15 +88,16 @@ impl<T: Real> Weights<T> {
         if let Cell::SimpleRnn { activation } = &mut self.dims.cell {
             *activation = activations[0];
         }
+        self.check_turned()?;
         Ok(self)
     }
 
     /// Pre-activations are bounded to -clip and clip. ONNX' `clip`.
     ///
     /// # Errors
-    /// [`Error::Number`] if `clip` is not positive.
+    /// [`Error::Number`] if `clip` is not positive as a T.
     pub fn with_clip(mut self, clip: f64) -> Result<Self> {
-        if clip > 0.0 {
+        if T::from_f64(clip) > T::ZERO {
             self.dims.variant.clip = Some(clip);
             Ok(self)
         } else {
@@ -108,12 +110,13 @@ impl<T: Real> Weights<T> {
     /// gate after the product or before it.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a cell that is no GRU.
+    /// [`Error::Unsupported`] for a cell that is no GRU, and as [`Weights::update_gate`].
     pub fn attended(mut self) -> Result<Self> {
         let Cell::Gru { .. } = self.dims.cell else {
             return Err(Error::Unsupported { what: "attention", why: "only a GRU has an update gate" });
         };
         self.dims.variant.attention = true;
+        self.check_turned()?;
         Ok(self)
     }
 

@@ -11,8 +11,15 @@ pub fn members<'a>(case: &Case, object: &'a Value) -> impl Iterator<Item = (&'a 
 
 /// The class of the layer.
 pub fn layer(case: &Case) -> &str {
-    let layer = &case.options["layer"];
-    layer.as_str().unwrap_or_else(|| unknown(case, "layer", layer))
+    string(case, "layer", &case.options["layer"])
+}
+
+pub fn string<'a>(case: &Case, key: &str, value: &'a Value) -> &'a str {
+    value.as_str().unwrap_or_else(|| unknown(case, key, value))
+}
+
+pub fn number(case: &Case, key: &str, value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| unknown(case, key, value))
 }
 
 pub fn boolean(case: &Case, key: &str, value: &Value) -> bool {

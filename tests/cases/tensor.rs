@@ -17,16 +17,22 @@ impl Tensor {
             Dtype::F32 => decode(bytes, |b| f64::from(f32::from_le_bytes(b))),
             Dtype::F64 => decode(bytes, f64::from_le_bytes),
             Dtype::I64 => decode(bytes, |b| i64::from_le_bytes(b) as f64),
+            Dtype::I32 => decode(bytes, |b| f64::from(i32::from_le_bytes(b))),
             Dtype::U8 => bytes.iter().map(|&b| f64::from(b)).collect(),
             other => panic!("tensors of {other:?} are not read here"),
         };
         Tensor { shape: view.shape().to_vec(), dtype: view.dtype(), values }
     }
 
-    /// The values of a tensor of f32, exactly.
-    pub fn as_f32(&self) -> Vec<f32> {
-        assert_eq!(self.dtype, Dtype::F32);
-        self.values.iter().map(|&v| v as f32).collect()
+    /// `[K, A, B]` from K tensors `[A, B]`.
+    pub fn stack<'a>(parts: impl Iterator<Item = &'a Tensor>) -> Tensor {
+        let parts: Vec<_> = parts.collect();
+        assert!(parts.iter().all(|part| part.shape == parts[0].shape), "tensors of one shape");
+        Tensor {
+            shape: [&[parts.len()], &parts[0].shape[..]].concat(),
+            dtype: parts[0].dtype,
+            values: parts.iter().flat_map(|part| &part.values).copied().collect(),
+        }
     }
 
     /// `[B, A, C]` from `[A, B, C]`.
@@ -47,7 +53,7 @@ impl Tensor {
     }
 }
 
-fn decode<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+pub fn decode<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f64) -> Vec<f64> {
     let (values, rest) = bytes.as_chunks::<N>();
     assert!(rest.is_empty());
     values.iter().map(|&b| value(b)).collect()

@@ -5,15 +5,15 @@
 //! (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). An activation is promised to 3 units in the
 //! last place, which is at most 6 u of its value; sigmoid has a slope of at most 1/4, tanh and ReLU of 1.
 
+mod general;
+
+pub use general::rounding_of_options;
+
 use crate::reference::{Cell, Layer, Output, Reset, Sequence};
 
 /// The largest deviation of any output or state of `layer` over `sequence`, computed with roundings of at most `u` and
 /// with states below `sequence.flush` dropped. `exact` is what it is compared with.
 pub fn rounding(layer: &Layer, sequence: &Sequence, exact: &Output, u: f64) -> f64 {
-    let largest = |values: &[f64]| values.iter().fold(0.0f64, |most, v| most.max(v.abs()));
-    let row_sum = |matrix: &[f64], cols: usize| {
-        matrix.chunks_exact(cols).map(|row| row.iter().map(|v| v.abs()).sum::<f64>()).fold(0.0, f64::max)
-    };
     let state = |plane: &Option<Vec<f64>>| plane.as_deref().map_or(0.0, largest);
     let bias = largest(&layer.b_w) + largest(&layer.b_r);
     let h = largest(&exact.y).max(largest(&exact.h)).max(state(&sequence.h0));
@@ -51,4 +51,14 @@ pub fn rounding(layer: &Layer, sequence: &Sequence, exact: &Output, u: f64) -> f
         } + sequence.flush;
     }
     of_h.max(of_c)
+}
+
+/// The largest magnitude.
+fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0f64, |most, v| most.max(v.abs()))
+}
+
+/// The largest sum of a row's magnitudes.
+fn row_sum(matrix: &[f64], cols: usize) -> f64 {
+    matrix.chunks_exact(cols).map(|row| row.iter().map(|v| v.abs()).sum::<f64>()).fold(0.0, f64::max)
 }

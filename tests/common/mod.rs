@@ -3,6 +3,8 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 pub mod bound;
+pub mod choice;
+pub mod flags;
 pub mod model;
 #[path = "../../kernels/tests/common/mod.rs"]
 pub mod numbers;

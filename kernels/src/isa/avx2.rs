@@ -36,11 +36,6 @@ impl Simd<f32> for Avx2 {
     const REGS: usize = 16;
 
     #[inline(always)]
-    fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
-        few()
-    }
-
-    #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         // SAFETY: the token proves AVX.
         unsafe { _mm256_set1_ps(x) }
@@ -103,11 +98,6 @@ impl Simd<f64> for Avx2 {
     type V = __m256d;
     const LANES: usize = 4;
     const REGS: usize = 16;
-
-    #[inline(always)]
-    fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
-        few()
-    }
 
     #[inline(always)]
     fn splat(self, x: f64) -> __m256d {

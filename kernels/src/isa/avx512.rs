@@ -21,11 +21,6 @@ impl Simd<f32> for Avx512 {
     const REGS: usize = 32;
 
     #[inline(always)]
-    fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
-        many()
-    }
-
-    #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         // SAFETY: the token proves AVX-512 F.
         unsafe { _mm512_set1_ps(x) }
@@ -85,11 +80,6 @@ impl Simd<f64> for Avx512 {
     type V = __m512d;
     const LANES: usize = 8;
     const REGS: usize = 32;
-
-    #[inline(always)]
-    fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
-        many()
-    }
 
     #[inline(always)]
     fn splat(self, x: f64) -> __m512d {

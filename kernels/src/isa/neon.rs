@@ -24,11 +24,6 @@ impl Simd<f32> for Neon {
     const REGS: usize = 32;
 
     #[inline(always)]
-    fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
-        many()
-    }
-
-    #[inline(always)]
     fn splat(self, x: f32) -> float32x4_t {
         // SAFETY: the token proves NEON.
         unsafe { vdupq_n_f32(x) }
@@ -101,11 +96,6 @@ impl Simd<f64> for Neon {
     type V = float64x2_t;
     const LANES: usize = 2;
     const REGS: usize = 32;
-
-    #[inline(always)]
-    fn by_registers<R>(self, _few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R {
-        many()
-    }
 
     #[inline(always)]
     fn splat(self, x: f64) -> float64x2_t {

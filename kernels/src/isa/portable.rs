@@ -35,11 +35,6 @@ macro_rules! portable {
             const REGS: usize = 16;
 
             #[inline(always)]
-            fn by_registers<R>(self, few: impl FnOnce() -> R, _many: impl FnOnce() -> R) -> R {
-                few()
-            }
-
-            #[inline(always)]
             fn splat(self, x: $t) -> Self::V {
                 [x; LANES]
             }

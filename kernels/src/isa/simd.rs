@@ -34,9 +34,6 @@ pub trait Simd<T>: Token {
     /// Vector registers: what a tile may hold at once.
     const REGS: usize;
 
-    /// Calls `few` where there are 16 vector registers, `many` where there are 32, and instantiates not the other.
-    fn by_registers<R>(self, few: impl FnOnce() -> R, many: impl FnOnce() -> R) -> R;
-
     /// All lanes `x`.
     fn splat(self, x: T) -> Self::V;
 

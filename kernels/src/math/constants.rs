@@ -2,9 +2,10 @@
 
 /// The constants of the elementary functions for one element type.
 pub trait Elementary: Sized + 'static {
-    /// 1.5 * 2^MANTISSA_BITS. A sum with it is rounded to an integer, which its low bits hold for [`Simd::ldexp`].
+    /// 1.5 * 2^MANTISSA_BITS. A sum with it is rounded to an integer, which its low bits hold for
+    /// [`ldexp`](crate::isa::Simd::ldexp).
     const MAGIC: Self;
-    /// More by the bias of the exponent: [`Simd::ldexp`] of +0 then is 2^n, by a shift alone.
+    /// More by the bias of the exponent: [`ldexp`](crate::isa::Simd::ldexp) of +0 then is 2^n, by a shift alone.
     const MAGIC_POWER: Self;
     /// One less: 2^n / 2.
     const MAGIC_HALF_POWER: Self;

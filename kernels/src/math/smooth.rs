@@ -1,8 +1,8 @@
 //! The activations that are made of exp: elu, softplus, silu, mish, gelu.
 //!
 //! # Method
-//! exp(x) = 2^n N / D with N = Q + z and D = Q - z, as the [parent](super) has it; E stands for it. Where a function needs a
-//! division of its own, numerators and denominators are multiplied out, so that there is one division in all.
+//! exp(x) = 2^n N / D with N = Q + z and D = Q - z, as the [parent](super) has it; E stands for it. Where a function
+//! needs a division of its own, numerators and denominators are multiplied out, so that there is one division in all.
 //!
 //! - elu: exp(x) - 1 = 2^n (2r / (Q - r)) + (2^n - 1), with r and Q of tanh for x / 2. The last sum is one fma, and near 0,
 //!   where n = 0, its second term is 0: nothing cancels. Never below -1.
@@ -14,7 +14,38 @@
 //!   polynomials in a, of degrees 4 and 5 in f32, 9 and 10 in f64, without a negative coefficient. a² is taken with its
 //!   rounding error, or else the relative error of exp would grow with it.
 //!
-//! `tools/activations.py` computed the polynomials (Remez' algorithm). ACCURACY
+//! `tools/activations.py` computed the polynomials (Remez' algorithm: least greatest relative error, which is 5e-9 in
+//! f32, and in f64 1e-18 for softplus and 5e-17 for gelu).
+//!
+//! # Accuracy
+//! Greatest error in units in the last place where the true result is a normal number, for silu and mish where x is at
+//! least EXP_NORMAL (-87.3 in f32, -708.4 in f64). Measured with 6 million arguments in f32 and 4 million in f64, of
+//! every magnitude and most of them where the functions vary, and 100 000 in each range of gelu (`tests/activations`).
+//! Promised is more than was seen, but not proven.
+//!
+//! | | f32 measured | f64 measured | promised |
+//! | --- | --- | --- | --- |
+//! | elu, selu | 3.01 | 3.28 | 4 |
+//! | softplus | 2.89 | 2.92 | 4 |
+//! | silu | 3.20 | 3.30 | 4 |
+//! | mish | 4.07 | 4.38 | 5 |
+//! | gelu | 6.47 | 9.08 | 8 in f32, 12 in f64 |
+//! | scaled tanh | 2.66 | 3.08 | 6; where alpha and beta are 1, that of tanh |
+//!
+//! Parameters are taken as the element type has them. The error of gelu is greatest far out on the negative side, where
+//! results are tiny; by the range of x:
+//!
+//! | gelu | above 3 | 1 to 3 | 0.1 to 1 | -1 to 0.1 | -3 to -1 | -10 to -3 | below -10 |
+//! | --- | --- | --- | --- | --- | --- | --- | --- |
+//! | f32 | 0.50 | 1.18 | 3.15 | 4.58 | 5.49 | 6.47 | 6.28 |
+//! | f64 | 0.50 | 1.25 | 3.55 | 5.06 | 6.08 | 7.52 | 9.08 |
+//!
+//! # Special values
+//! NaN gives NaN, +infinity gives itself, and at ±0 all but softplus keep the sign. At -infinity elu is exactly -alpha,
+//! softplus, mish and gelu are +0, and silu is -0. So are these four where x is below EXP_NORMAL (for gelu from
+//! -TAIL_END on, -13.2 in f32 and -37.6 in f64); what is cut off there is less than the least normal number, and for
+//! silu and mish less than 1.1e-36 in f32 and 1.6e-305 in f64. Other results that are no normal numbers are off by at
+//! most a few units of the least subnormal one, or are 0 where the processor was told to flush subnormals.
 
 use super::{halves, polynomial, sigmoid, tanh};
 use crate::isa::Simd;

@@ -1,0 +1,254 @@
+//! The micro-kernel: sums of a tile of rows and unit blocks, in registers while k passes.
+//!
+//! A tile is MR rows by U unit blocks with all N gates of each unit: MR x U x N chains of fused multiply-adds. For each k
+//! it loads MR values of the left operand, each into all lanes, and U x N vectors of weights, and each serves all of the
+//! other side. So the wider and the higher a tile is, the fewer loads a multiplication needs; and at least 8 chains must
+//! run side by side to keep two FMA units of latency 4 busy, more if nothing is to be lost at the edges of loops.
+//!
+//! Kernels know nothing of what surrounds them, not even the cell: one function for each size of a tile serves all that
+//! have as many gates. Compiled together with an epilogue, LLVM would spill sums inside the loop.
+
+use crate::block::Block;
+use crate::isa::Simd;
+use crate::real::Real;
+use std::marker::PhantomData;
+
+/// Most rows and most unit blocks of any tile.
+pub(crate) const MOST: usize = 8;
+
+/// Adds the products of `k` columns to the sums of a tile.
+///
+/// # Safety
+/// The instruction set is the one the kernel was made for. `sums` are those of MR rows by U blocks by N gates, `rows` are
+/// MR pointers to `k` values each, `weights` has U blocks at `stride` of `k` times N vectors.
+pub(crate) type Kernel<T, S> = unsafe fn(s: S, task: Task<T, S>);
+
+/// The arguments of a [`Kernel`].
+pub(crate) struct Task<T, S: Simd<T>> {
+    /// Sums so far, `[MR, U, N]`.
+    pub(crate) sums: *mut S::V,
+    /// Rows of the left operand.
+    pub(crate) rows: *const *const T,
+    /// Weights of the first block.
+    pub(crate) weights: *const T,
+    /// Values from one unit block to the next.
+    pub(crate) stride: usize,
+    /// Columns.
+    pub(crate) k: usize,
+    /// What the next tiles will want: a vector of it is prefetched with each column, where there is more than one row.
+    pub(crate) ahead: *const T,
+}
+
+/// Tiles for blocks of N gates on one instruction set.
+pub(crate) struct Tiles<T, S, A>(PhantomData<(T, S, A)>);
+
+impl<T: Real, S: Simd<T>, A: Block<S::V>> Tiles<T, S, A> {
+    /// Most rows of a tile, by its unit blocks, counted from 1.
+    pub(crate) const ROWS: [usize; MOST] = {
+        let (mut rows, mut blocks) = ([1; MOST], 1);
+        while blocks <= MOST {
+            rows[blocks - 1] = Self::rows(blocks);
+            blocks += 1;
+        }
+        rows
+    };
+
+    /// Most rows of a tile of so many unit blocks: as many as the registers allow. (Three gates on 16 registers: 4 rows
+    /// would take all 16, and LLVM then spills a sum in the loop; 3 rows run as fast as 4 would.)
+    const fn rows(blocks: usize) -> usize {
+        let most = if S::REGS < 32 && A::N == 3 { 3 } else { MOST };
+        let mut rows = 1;
+        while rows < most && fits(rows + 1, blocks * A::N, S::REGS) {
+            rows += 1;
+        }
+        rows
+    }
+
+    /// Most unit blocks of a row alone, whose sums never leave the registers.
+    pub(crate) const ALONE: usize = [8, 8, 4, 4, 3][A::N];
+
+    /// The kernel of every tile, rows and blocks counted from 1.
+    pub(crate) const KERNELS: [[Kernel<T, S>; MOST]; MOST] = [
+        Self::of_rows::<1>(),
+        Self::of_rows::<2>(),
+        Self::of_rows::<3>(),
+        Self::of_rows::<4>(),
+        Self::of_rows::<5>(),
+        Self::of_rows::<6>(),
+        Self::of_rows::<7>(),
+        Self::of_rows::<8>(),
+    ];
+
+    const fn of_rows<const MR: usize>() -> [Kernel<T, S>; MOST] {
+        [
+            Self::of::<MR, 1>(),
+            Self::of::<MR, 2>(),
+            Self::of::<MR, 3>(),
+            Self::of::<MR, 4>(),
+            Self::of::<MR, 5>(),
+            Self::of::<MR, 6>(),
+            Self::of::<MR, 7>(),
+            Self::of::<MR, 8>(),
+        ]
+    }
+
+    /// Tiles that are never chosen have no code of their own.
+    const fn of<const MR: usize, const U: usize>() -> Kernel<T, S> {
+        if const { Self::exists(MR, U) } { kernel::<T, S, A, MR, U> } else { kernel::<T, S, A, 2, 1> }
+    }
+
+    /// Whether a tile is ever chosen.
+    pub(crate) const fn exists(rows: usize, blocks: usize) -> bool {
+        2 <= rows && rows <= Self::rows(blocks) && blocks <= Self::blocks(rows)
+    }
+
+    /// Most sums of any rows, up to `rows`, by a tile's unit blocks.
+    pub(crate) const fn most_sums(rows: usize) -> usize {
+        let (mut most, mut high) = (0, 1);
+        while high <= rows {
+            let sums = high * Self::blocks(high) * A::N;
+            most = if sums > most { sums } else { most };
+            high += 1;
+        }
+        most
+    }
+
+    /// Most unit blocks of a tile, by its rows, counted from 1.
+    pub(crate) const BLOCKS: [usize; MOST] = {
+        let (mut blocks, mut rows) = ([1; MOST], 1);
+        while rows <= MOST {
+            blocks[rows - 1] = Self::blocks(rows);
+            rows += 1;
+        }
+        blocks
+    };
+
+    /// Most unit blocks of a tile of `rows` rows: as many as the registers allow. Beyond a certain height a tile had
+    /// better be wider than higher.
+    const fn blocks(rows: usize) -> usize {
+        let high = match (S::REGS >= 32, A::N) {
+            (true, 3) => 8,
+            (false, 3..) => 3,
+            _ => 6,
+        };
+        let rows = if rows < high { rows } else { high };
+        let mut blocks = 1;
+        while blocks < MOST && fits(rows, (blocks + 1) * A::N, S::REGS) {
+            blocks += 1;
+        }
+        blocks
+    }
+}
+
+/// Whether registers hold the sums of `rows` by `columns`, the shorter of both sides and one value of the longer.
+const fn fits(rows: usize, columns: usize, registers: usize) -> bool {
+    let shorter = if rows < columns { rows } else { columns };
+    rows * columns + shorter < registers
+}
+
+/// A function of its own for each size of a tile. (On one with target features, Rust 1.95 drops `inline(never)`.)
+///
+/// # Safety
+/// As for a [`Kernel`].
+#[inline(never)]
+unsafe fn kernel<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: Task<T, S>) {
+    const { assert!(fits(MR, U * A::N, S::REGS), "the tile does not fit the registers") };
+    s.vectorize(
+        #[inline(always)]
+        // SAFETY: the caller's promise.
+        || unsafe { in_place::<T, S, A, MR, U>(s, task) },
+    );
+}
+
+/// # Safety
+/// As for a [`Kernel`].
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "m, u and g each run over several arrays")]
+unsafe fn in_place<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: Task<T, S>) {
+    let mut acc = [[A::fill(s.splat(T::ZERO)); U]; MR];
+    let mut rows = [std::ptr::null(); MR];
+    // SAFETY: the caller's promise: sums and rows are as many as the tile has.
+    unsafe {
+        for m in 0..MR {
+            rows[m] = *task.rows.add(m);
+            for u in 0..U {
+                for g in 0..A::N {
+                    acc[m][u][g] = task.sums.add((m * U + u) * A::N + g).read();
+                }
+            }
+        }
+        acc = multiply(s, acc, rows, task.weights, task.stride, task.k, task.ahead);
+        for m in 0..MR {
+            for u in 0..U {
+                for g in 0..A::N {
+                    task.sums.add((m * U + u) * A::N + g).write(acc[m][u][g]);
+                }
+            }
+        }
+    }
+}
+
+/// The sums `acc` plus the products of their rows and gates, k ascending. Of more than one row, a vector at `ahead` is
+/// prefetched with each column.
+///
+/// # Safety
+/// `rows` are valid for reads of `k` values; `weights` is the first of U blocks at `stride` of `k` times N vectors.
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "m, u and g each run over several arrays")]
+pub(crate) unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(
+    s: S,
+    mut acc: [[A; U]; MR],
+    rows: [*const T; MR],
+    weights: *const T,
+    stride: usize,
+    k: usize,
+    ahead: *const T,
+) -> [[A; U]; MR] {
+    let zero = A::fill(s.splat(T::ZERO));
+    let mut blocks = [weights; U];
+    for u in 0..U {
+        blocks[u] = weights.wrapping_add(u * stride);
+    }
+    for i in 0..k {
+        if MR > 1 {
+            s.prefetch(ahead.wrapping_add(i * S::LANES));
+        }
+        // SAFETY: the caller's promise, i < k. Of operands and weights the fewer are held in registers while the others
+        // pass by.
+        unsafe {
+            if U * A::N <= MR {
+                let mut b = [zero; U];
+                for u in 0..U {
+                    for g in 0..A::N {
+                        b[u][g] = s.load(blocks[u].add(g * S::LANES));
+                    }
+                }
+                for m in 0..MR {
+                    let a = s.splat(*rows[m].add(i));
+                    for u in 0..U {
+                        for g in 0..A::N {
+                            acc[m][u][g] = s.fma(a, b[u][g], acc[m][u][g]);
+                        }
+                    }
+                }
+            } else {
+                let mut a = [s.splat(T::ZERO); MR];
+                for m in 0..MR {
+                    a[m] = s.splat(*rows[m].add(i));
+                }
+                for u in 0..U {
+                    for g in 0..A::N {
+                        let b = s.load(blocks[u].add(g * S::LANES));
+                        for m in 0..MR {
+                            acc[m][u][g] = s.fma(a[m], b, acc[m][u][g]);
+                        }
+                    }
+                }
+            }
+            for u in 0..U {
+                blocks[u] = blocks[u].add(A::N * S::LANES);
+            }
+        }
+    }
+    acc
+}

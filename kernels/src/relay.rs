@@ -1,0 +1,347 @@
+//! Every timestep of a layer in one call: sizes are compared once, and a gang of threads may share the units of each step.
+//!
+//! Unit blocks are shared out, each thread having its own part of the weights and of the input product, so that at each
+//! step every core reads its part from its own caches. What a step wrote is read by all in the next one: steps are rounds
+//! of the gang. A cell of two stages has two rounds a step.
+
+use crate::block::Block;
+use crate::cell::{Stage, StageKind, StageVisitor};
+use crate::epilogue::{Finish, MAX_PLANES, Plane, chained};
+use crate::gang::{Share, lead};
+use crate::gemm::{self, GateStrides};
+use crate::isa::{Dispatch, Isa};
+use crate::mat::{MatMut, MatRef};
+use crate::pack::{GateOrder, Panel, PanelRef};
+use crate::real::Real;
+use crate::seq::{SeqMut, SeqRef};
+use crate::shape::ShapeError;
+use crate::tile::Product;
+use std::ops::Range;
+
+/// Every timestep of a layer, for N rows.
+#[derive(Debug)]
+pub struct Relay<'a, 'b, T> {
+    /// The instruction set; the panels must have been packed for it.
+    pub isa: Isa,
+    /// Threads that may share the units of a step.
+    pub threads: usize,
+    /// The layer's stages, in the order in which a step runs them.
+    pub stages: &'b mut [RelayStage<'a, T>],
+    /// The inputs, `[T, N, I]`.
+    pub x: SeqRef<'a, T>,
+    /// Hidden state: `[N, units padded]` of the last stage; the first is what the first step reads.
+    pub h: [MatMut<'b, T>; 2],
+    /// Cell state likewise, of an LSTM.
+    pub c: Option<[MatMut<'b, T>; 2]>,
+    /// What a first stage leaves for the second, `[N, H padded]`.
+    pub between: Option<[MatMut<'b, T>; 2]>,
+    /// Every output, `[T, N, units]`.
+    pub y: Option<SeqMut<'b, T>>,
+    /// In which direction time is walked, and where outputs go.
+    pub walk: Walk,
+    /// Timesteps whose input product is computed at once, at least 1.
+    pub block: usize,
+    /// Whether the first step walks over units backwards; every other one does, see
+    /// [`Step::reverse`](crate::step::Step::reverse).
+    pub reverse: bool,
+}
+
+/// In which direction time is walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walk {
+    /// From the first step to the last.
+    Forward,
+    /// From the last step to the first, each output beside its input.
+    Backward,
+    /// From the last step to the first, outputs in the order in which they are computed.
+    Flipped,
+}
+
+/// One stage of a layer.
+#[derive(Debug)]
+pub struct RelayStage<'a, T> {
+    /// What it computes.
+    pub kind: StageKind,
+    /// The input weights with their biases as heads.
+    pub input: &'a Panel<T>,
+    /// The recurrent weights with the stage's own biases as heads.
+    pub recurrent: &'a Panel<T>,
+    /// Room for the input product of a block of steps, `[block * N, product_cols]` of the input panel.
+    pub product: &'a mut [T],
+}
+
+impl<T: Real> Relay<'_, '_, T> {
+    /// Computes all steps; the final state stands in the first planes if T is even, else in the second. Nothing is
+    /// allocated, but when a gang of so many threads is needed for the first time.
+    ///
+    /// # Errors
+    /// A size that does not fit, by the name of the field; then nothing was computed.
+    pub fn run(self) -> Result<(), ShapeError> {
+        T::relay(self)
+    }
+}
+
+/// A plane of state, by what it holds.
+#[derive(Clone, Copy)]
+enum Held {
+    H,
+    C,
+    First,
+    Second,
+}
+
+/// What a stage reads and writes.
+struct Wiring {
+    operand: Held,
+    prev: &'static [Held],
+    next: &'static [Held],
+}
+
+/// The wiring of a stage; `last`: whether it is the last one of its layer.
+fn wiring(kind: StageKind, last: bool) -> Wiring {
+    use Held::{C, First, H, Second};
+    let of = |operand, prev, next| Wiring { operand, prev, next };
+    match kind {
+        StageKind::SimpleTanh | StageKind::SimpleRelu => of(H, &[], &[H]),
+        StageKind::Lstm if last => of(H, &[C], &[H, C]),
+        StageKind::Lstm => of(H, &[C], &[First, C]),
+        StageKind::Projection => of(First, &[], &[H]),
+        StageKind::GruAfter => of(H, &[H], &[H]),
+        StageKind::GruGates => of(H, &[H], &[First, Second]),
+        StageKind::GruCandidate => of(First, &[H, Second], &[H]),
+    }
+}
+
+/// The planes as pointers: of the state the one to read and the one to write at the first step, else both the same.
+struct Planes<T> {
+    h: [Plane<T>; 2],
+    c: [Plane<T>; 2],
+    between: [Plane<T>; 2],
+}
+
+impl<T> Planes<T> {
+    /// The plane that holds this at step `s`: before it, or after it.
+    #[inline(always)]
+    fn at(&self, held: Held, s: usize, after: bool) -> Plane<T> {
+        let turn = (s + usize::from(after)) % 2;
+        match held {
+            Held::H => self.h[turn],
+            Held::C => self.c[turn],
+            Held::First => self.between[0],
+            Held::Second => self.between[1],
+        }
+    }
+}
+
+/// A stage with where its input product stands.
+struct Wired<'a, T> {
+    kind: StageKind,
+    wiring: Wiring,
+    input: &'a Panel<T>,
+    recurrent: &'a Panel<T>,
+    product: *mut T,
+}
+
+/// Stages that a layer has at most.
+const MAX_STAGES: usize = 2;
+
+/// All that the rounds share.
+struct Shared<'a, T> {
+    isa: Isa,
+    stages: [Option<Wired<'a, T>>; MAX_STAGES],
+    count: usize,
+    x: SeqRef<'a, T>,
+    planes: Planes<T>,
+    y: Option<(Plane<T>, usize)>,
+    walk: Walk,
+    block: usize,
+    reverse: bool,
+}
+
+// SAFETY: a share of a round writes the units of its own blocks alone, in planes that no share of that round reads, and in
+// its own columns of the input product; it reads what earlier rounds wrote.
+unsafe impl<T: Sync> Sync for Shared<'_, T> {}
+
+/// The body of [`Relay::run`] for one element type.
+pub(crate) fn relay<T: Real>(mut args: Relay<'_, '_, T>) -> Result<(), ShapeError> {
+    check(&args)?;
+    let (time, batch, count) = (args.x.shape().time, args.x.shape().batch, args.stages.len());
+    if batch == 0 {
+        return Ok(());
+    }
+    let none = || [Plane::NONE; 2];
+    let raw = |planes: &mut [MatMut<'_, T>; 2]| planes.each_mut().map(|plane| Plane::write(plane));
+    let planes = Planes {
+        h: raw(&mut args.h),
+        c: args.c.as_mut().map_or_else(none, raw),
+        between: args.between.as_mut().map_or_else(none, raw),
+    };
+    let y = args.y.as_mut().map(|y| {
+        let shape = y.shape();
+        (Plane { ptr: y.as_mut_ptr(), stride: shape.batch_stride }, shape.time_stride)
+    });
+    let mut stages = args.stages.iter_mut().enumerate().map(|(i, stage)| Wired {
+        kind: stage.kind,
+        wiring: wiring(stage.kind, i + 1 == count),
+        input: stage.input,
+        recurrent: stage.recurrent,
+        product: stage.product.as_mut_ptr(),
+    });
+    let stages = std::array::from_fn(|_| stages.next());
+    let Relay { isa, x, walk, block, reverse, .. } = args;
+    let shared = Shared { isa, stages, count, x, planes, y, walk, block, reverse };
+    // SAFETY: `check` compared all sizes; rounds come in order, each share once.
+    lead(args.threads, time * count, |round, share| unsafe { shared.round(round, share) });
+    Ok(())
+}
+
+/// Compares all sizes.
+fn check<T: Real>(args: &Relay<'_, '_, T>) -> Result<(), ShapeError> {
+    let (lanes, shape) = (<T as Dispatch>::lanes(args.isa), args.x.shape());
+    ShapeError::at_least("stages", args.stages.len(), MAX_STAGES)?;
+    ShapeError::at_least("block", 1, args.block)?;
+    let uncounted = ShapeError { argument: "timesteps", expected: usize::MAX / MAX_STAGES, found: shape.time };
+    shape.time.checked_mul(MAX_STAGES).ok_or(uncounted)?;
+    let missing = ShapeError { argument: "planes", expected: 2, found: 0 };
+    let planes = |held| match held {
+        Held::H => Ok(&args.h),
+        Held::C => args.c.as_ref().ok_or(missing),
+        Held::First | Held::Second => args.between.as_ref().ok_or(missing),
+    };
+    let mut outputs = 0;
+    for (i, stage) in args.stages.iter().enumerate() {
+        let (of, input, recurrent) = (stage.kind.shape(), stage.input.shape(), stage.recurrent.shape());
+        for panel in [stage.input, stage.recurrent] {
+            ShapeError::same("panel lanes", lanes, panel.lanes())?;
+        }
+        ShapeError::same("input gates", of.input, input.gates)?;
+        ShapeError::same("input heads", of.input, input.heads)?;
+        ShapeError::same("recurrent gates", of.recurrent, recurrent.gates)?;
+        ShapeError::same("recurrent heads", of.heads(), recurrent.heads)?;
+        ShapeError::same("input units", recurrent.units, input.units)?;
+        if of.input > 0 {
+            ShapeError::same("x channels", input.k, shape.channels)?;
+        }
+        let rows = args.block.min(shape.time).checked_mul(shape.batch);
+        let product = rows.and_then(|rows| rows.checked_mul(stage.input.product_cols())).unwrap_or(usize::MAX);
+        ShapeError::at_least("product", product, stage.product.len())?;
+        let padded = recurrent.units.next_multiple_of(lanes);
+        let Wiring { operand, prev, next } = wiring(stage.kind, i + 1 == args.stages.len());
+        let least = [(operand, recurrent.k)].into_iter();
+        for (held, cols) in least.chain(prev.iter().chain(next).map(|&held| (held, padded))) {
+            for plane in planes(held)? {
+                ShapeError::same("plane rows", shape.batch, plane.rows())?;
+                ShapeError::at_least("plane columns", cols, plane.cols())?;
+            }
+        }
+        outputs = recurrent.units;
+    }
+    if let Some(y) = &args.y {
+        ShapeError::same("y timesteps", shape.time, y.shape().time)?;
+        ShapeError::same("y rows", shape.batch, y.shape().batch)?;
+        ShapeError::same("y channels", outputs, y.shape().channels)?;
+    }
+    Ok(())
+}
+
+impl<T: Real> Shared<'_, T> {
+    /// One stage of one step, for the unit blocks of a share.
+    ///
+    /// # Safety
+    /// All sizes were compared, earlier rounds have ended, and no other call for this round has the same share.
+    #[inline(always)]
+    unsafe fn round(&self, round: usize, share: Share) {
+        let (s, stage) = (round / self.count, round % self.count);
+        let Some(Some(stage)) = self.stages.get(stage) else { return };
+        let blocks = stage.recurrent.blocks();
+        let blocks = blocks * share.index / share.of..blocks * (share.index + 1) / share.of;
+        if blocks.is_empty() {
+            return;
+        }
+        let first = s - s % self.block;
+        let (time, steps) = (self.x.shape().time, self.block.min(self.x.shape().time - first));
+        let (start, t) = match self.walk {
+            Walk::Forward => (first, s),
+            Walk::Backward | Walk::Flipped => (time - first - steps, time - 1 - s),
+        };
+        // SAFETY: the caller's promise.
+        unsafe {
+            if s == first {
+                self.input_product(stage, start..start + steps, blocks.clone());
+            }
+            self.step(stage, s, t, t - start, blocks);
+        }
+    }
+
+    /// The input product of some steps, for some unit blocks.
+    ///
+    /// # Safety
+    /// As for `round`.
+    unsafe fn input_product(&self, stage: &Wired<'_, T>, times: Range<usize>, blocks: Range<usize>) {
+        let gates = stage.kind.shape().input;
+        let Ok(x) = self.x.steps(times.start, times.len()) else { return };
+        let c = stage.product.wrapping_add(blocks.start * gates * stage.input.lanes());
+        // SAFETY: the product has `product_cols` columns for every row of a block of steps.
+        unsafe { gemm::part(self.isa, x, stage.input.part(blocks), c, stage.input.product_cols()) }
+    }
+
+    /// Step `s` in the order of processing, at time `t`, the one after `ahead` others of its block.
+    ///
+    /// # Safety
+    /// As for `round`.
+    unsafe fn step(&self, stage: &Wired<'_, T>, s: usize, t: usize, ahead: usize, blocks: Range<usize>) {
+        let (batch, lanes) = (self.x.shape().batch, stage.recurrent.lanes());
+        let unit = blocks.start * lanes;
+        let from = |plane: Plane<T>| Plane { ptr: plane.ptr.wrapping_add(unit), ..plane };
+        let (mut prev, mut next) = ([Plane::NONE; MAX_PLANES], [Plane::NONE; MAX_PLANES]);
+        for (plane, &held) in prev.iter_mut().zip(stage.wiring.prev) {
+            *plane = from(self.planes.at(held, s, false));
+        }
+        for (plane, &held) in next.iter_mut().zip(stage.wiring.next) {
+            *plane = from(self.planes.at(held, s, true));
+        }
+        let cols = stage.input.product_cols();
+        let row = stage.product.wrapping_add(ahead * batch * cols + unit * stage.kind.shape().input);
+        let is_output = matches!(stage.wiring.next.first(), Some(Held::H));
+        let t_out = if self.walk == Walk::Flipped { s } else { t };
+        let y = self
+            .y
+            .filter(|_| is_output)
+            .map(|(y, time_stride)| Plane { ptr: y.ptr.wrapping_add(t_out * time_stride + unit), ..y });
+        let operand = self.planes.at(stage.wiring.operand, s, false);
+        let panel = stage.recurrent.part(blocks);
+        // SAFETY: the operand has K values in each of N rows.
+        let operand = unsafe { MatRef::from_raw(operand.ptr, batch, panel.shape().k, operand.stride) };
+        let Ok(rows) = SeqRef::from_matrix(operand) else { return };
+        let (input, reverse) = (Plane { ptr: row, stride: cols }, self.reverse != (s % 2 == 1));
+        stage.kind.visit(StepPart { isa: self.isa, rows, panel, input, prev, next, y, reverse });
+    }
+}
+
+/// A stage of a step for a part of its units; made by [`Shared::step`] alone.
+struct StepPart<'a, T> {
+    isa: Isa,
+    rows: SeqRef<'a, T>,
+    panel: PanelRef<'a, T>,
+    input: Plane<T>,
+    prev: [Plane<T>; MAX_PLANES],
+    next: [Plane<T>; MAX_PLANES],
+    y: Option<Plane<T>>,
+    reverse: bool,
+}
+
+impl<T: Real> StageVisitor for StepPart<'_, T> {
+    type Out = ();
+
+    #[inline(always)]
+    fn visit<C: Stage>(self, stage: C) {
+        let StepPart { isa, rows, panel, input, prev, next, y, reverse } = self;
+        let inputs = <C::Input<()> as Block<()>>::N;
+        let gates = GateStrides::of(GateOrder::Panel, inputs, 0, panel.lanes());
+        let biases = <C::Recurrent<()> as Block<()>>::N - chained::<C>();
+        let epilogue = Finish { stage, input, gates, prev, next, y, row: std::ptr::null(), biases };
+        // SAFETY: `check` compared all sizes with the panel's and the stage's.
+        let product = unsafe { Product::new(rows, None, panel, reverse, &epilogue) };
+        T::dispatch(isa, &product);
+    }
+}
