@@ -181,11 +181,10 @@ impl<T: Element> Loaded<T> {
 
     /// What was refused and why, in brackets, if anything was.
     fn why_not(&self) -> String {
-        let mut reasons: Vec<String> = self.refused.iter().map(Error::to_string).collect();
+        let reasons = self.refused.iter().map(Error::to_string);
         #[cfg(feature = "keras")]
-        if let Some(Err(error)) = &self.whole {
-            reasons.insert(0, error.to_string());
-        }
+        let reasons = self.whole.iter().filter_map(|whole| whole.as_ref().err()).map(Error::to_string).chain(reasons);
+        let reasons: Vec<String> = reasons.collect();
         if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) }
     }
 

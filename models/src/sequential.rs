@@ -60,7 +60,8 @@ use value::Value;
 /// Masks go from layer to layer as in Keras: `Embedding` with `mask_zero` and `Masking` make one; recurrent layers and
 /// averages heed it; recurrent layers that return sequences, and layers that work step by step, pass it on; `Conv1D`,
 /// `Flatten`, `Reshape`, `RepeatVector` and `GlobalMaxPooling1D` ignore it and end it. Outputs before a row's first step that
-/// counts are zeros, as on Keras' TensorFlow backend.
+/// counts are zeros, as on Keras' TensorFlow backend. Keras after 3.15 is about to end masks at recurrent layers: in
+/// models of such versions, a layer that would heed a mask behind one is refused.
 ///
 /// Layers that are `stateful` keep their state from one call to the next; clones of a model share it. See
 /// [`reset_states`](Self::reset_states).

@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::step::{Step, arrays, values};
-use super::value::Value;
+use super::value::{Mask, Value};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -47,7 +47,8 @@ impl<T: Element> Step<T> for Embedding<T> {
             if x.shape.len() != 2 {
                 return Err(x.wrong("[N, T], for a mask"));
             }
-            y.mask = Some(x.data.iter().map(|index| index.to_f64() != 0.0).collect());
+            let steps = x.data.iter().map(|index| index.to_f64() != 0.0).collect();
+            y.mask = Some(Mask { steps, doubtful: false });
         }
         Ok(y)
     }
@@ -69,15 +70,15 @@ impl<T: Element> Step<T> for Masking {
     fn run(&self, mut x: Value<T>) -> Result<Value<T>> {
         let [_, _, channels] = x.sequence()?;
         let value = T::from_f64(self.value);
-        let mut mask = Vec::new();
+        let mut steps = Vec::new();
         for step in x.data.chunks_mut(channels.max(1)) {
             let counts = step.iter().any(|x| *x != value);
             if !counts {
                 step.fill(T::ZERO);
             }
-            mask.push(counts);
+            steps.push(counts);
         }
-        x.mask = Some(mask);
+        x.mask = Some(Mask { steps, doubtful: false });
         Ok(x)
     }
 }

@@ -34,9 +34,10 @@ impl<T: Element> Step<T> for GlobalPooling {
         }
         let shape = if self.keepdims { vec![batch, 1, channels] } else { vec![batch, channels] };
         let mut y = Value::room(shape)?;
+        let mask = if self.kind == Kind::Average { x.heeded()? } else { None };
         for row in 0..batch {
             let steps = &x.data[row * time * channels..][..time * channels];
-            let counts = |step: usize| x.mask.as_ref().is_none_or(|mask| mask[row * time + step]);
+            let counts = |step: usize| mask.is_none_or(|mask| mask[row * time + step]);
             for channel in 0..channels {
                 let step = |step: usize| steps[step * channels + channel].to_f64();
                 let value = match self.kind {

@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::function::of_gates;
 use super::step::{self, Context, Source as Made, title};
-use super::value::Value;
+use super::value::{Mask, Value};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::keras::KerasModel;
@@ -45,6 +45,8 @@ pub(super) struct Step<T> {
     return_sequences: bool,
     /// CuDNN's layers refuse a mask.
     takes_mask: bool,
+    /// Whether it is not known that this version passes masks on.
+    may_end_masks: bool,
 }
 
 /// What the options of an `RNN` layer say.
@@ -84,7 +86,13 @@ impl<T: Element> Step<T> {
         let Walk { return_sequences, zero_output_for_mask, stateful, .. } = walk;
         let shapes = Source::Keras { return_sequences, zero_output_for_mask };
         let recurrent = Arc::new(Recurrent::new(name, shapes, levels, parts)?);
-        Ok(Step { recurrent, state: stateful.then(Mutex::default), return_sequences, takes_mask })
+        Ok(Step {
+            recurrent,
+            state: stateful.then(Mutex::default),
+            return_sequences,
+            takes_mask,
+            may_end_masks: context.may_end_masks,
+        })
     }
 }
 
@@ -94,8 +102,8 @@ impl<T: Element> step::Step<T> for Step<T> {
         if x.mask.is_some() && !self.takes_mask {
             return Err(Error::unsupported("mask", "a mask for a layer of CuDNN"));
         }
+        let mask = x.heeded()?.map(|steps| Tensor::new(vec![batch, time], Data::Bool(steps.to_vec()))).transpose()?;
         let tensor = Tensor::new(x.shape, T::data(x.data))?;
-        let mask = x.mask.clone().map(|mask| Tensor::new(vec![batch, time], Data::Bool(mask))).transpose()?;
         let inputs = Inputs { mask: mask.as_ref(), ..Inputs::from(&tensor) };
         let y = match &self.state {
             None => self.recurrent.run(inputs)?.y,
@@ -119,6 +127,7 @@ impl<T: Element> step::Step<T> for Step<T> {
             }
         };
         let mask = x.mask.filter(|_| self.return_sequences);
+        let mask = mask.map(|mask| Mask { doubtful: self.may_end_masks, ..mask });
         Ok(Value { shape: y.shape().to_vec(), data: T::values(&y)?.into_owned(), mask })
     }
 

@@ -87,7 +87,7 @@ impl<T: Element> Step<T> for Reshape {
         let wrong = || x.wrong(format_args!("values for {:?}", self.sizes));
         let known: Vec<usize> = self.sizes.iter().flatten().copied().collect();
         let (count, known) = (rest.iter().product::<usize>(), element_count(&known).ok_or_else(wrong)?);
-        let open = if known == 0 { 0 } else { count / known };
+        let open = count.checked_div(known).unwrap_or(0);
         let sizes: Vec<usize> = self.sizes.iter().map(|size| size.unwrap_or(open)).collect();
         if element_count(&sizes) != Some(count) {
             return Err(wrong());

@@ -42,17 +42,21 @@ pub(super) struct Placed<T> {
 pub(super) struct Context {
     /// The first number of the version of Keras.
     pub(super) major: u64,
+    /// Whether recurrent layers may end masks. They pass them on up to Keras 3.15; later sources do not.
+    pub(super) may_end_masks: bool,
     pub(super) options: Options,
     pub(super) isa: Isa,
 }
 
 impl Context {
     pub(super) fn new(keras_version: &str, options: Options) -> Result<Self> {
-        let major = keras_version.split('.').next().and_then(|major| major.parse().ok());
+        let mut numbers = keras_version.split(['.', '-']).map(|number| number.parse::<u64>().ok());
+        let (major, minor) = (numbers.next().flatten(), numbers.next().flatten().unwrap_or(0));
         let major = major.filter(|major| (2..=3).contains(major));
         let major = major.ok_or_else(|| Error::unsupported("keras_version", format_args!("Keras {keras_version}")))?;
+        let may_end_masks = (major, minor) > (3, 15);
         let isa = options.isa.map_or_else(Isa::chosen, Ok).map_err(gatefold::Error::from)?;
-        Ok(Context { major, options, isa })
+        Ok(Context { major, may_end_masks, options, isa })
     }
 }
 

@@ -10,8 +10,16 @@ pub(super) struct Value<T> {
     /// The batch first.
     pub(super) shape: Vec<usize>,
     pub(super) data: Vec<T>,
-    /// Which steps of which rows count, `[N, T]`.
-    pub(super) mask: Option<Vec<bool>>,
+    pub(super) mask: Option<Mask>,
+}
+
+/// Which steps of which rows count.
+#[derive(Clone, Debug)]
+pub(super) struct Mask {
+    /// `[N, T]`.
+    pub(super) steps: Vec<bool>,
+    /// Whether it came through a recurrent layer of a version of Keras that may have ended it there.
+    pub(super) doubtful: bool,
 }
 
 impl<T: Element> Value<T> {
@@ -23,6 +31,17 @@ impl<T: Element> Value<T> {
     pub(super) fn room(shape: Vec<usize>) -> Result<Self> {
         let data = room(&shape)?;
         Ok(Value { shape, data, mask: None })
+    }
+
+    /// The mask, for a layer that heeds it.
+    pub(super) fn heeded(&self) -> Result<Option<&[bool]>> {
+        match &self.mask {
+            Some(Mask { doubtful: true, .. }) => {
+                let what = "a mask behind a recurrent layer of Keras after 3.15, which may not pass it on,";
+                Err(Error::unsupported("mask", what))
+            }
+            mask => Ok(mask.as_ref().map(|mask| &mask.steps[..])),
+        }
     }
 
     /// Rows along the last axis, whose size must be `size`.

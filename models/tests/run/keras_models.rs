@@ -290,3 +290,37 @@ fn inputs_of_a_model_are_checked() {
     let found = refusal(model.predict(&crate::wave(&[2, 3, 4], 0.0)));
     assert!(found.contains("of class InputLayer: input: shape: expected [any, any, 15], found [2, 3, 4]"), "{found}");
 }
+
+#[test]
+fn masks_behind_recurrent_layers_depend_on_the_version() {
+    let mut description = keras::read(samples::path("keras_layers/mask_passes_on.keras")).unwrap();
+    let ids = npy("keras_layers/mask_passes_on.x.npy");
+    assert!(built(&description).unwrap().predict(&ids).is_ok());
+    description.keras_version = "3.16.0".into();
+    let found = refusal(built(&description).unwrap().predict(&ids));
+    assert!(found.contains("of class LSTM: mask: a mask behind a recurrent layer of Keras after 3.15"), "{found}");
+    // Where nothing heeds it, it does not matter.
+    let mut description = keras::read(samples::path("keras_layers/mask_flatten.keras")).unwrap();
+    description.keras_version = "3.16.0".into();
+    assert!(built(&description).unwrap().predict(&npy("keras_layers/mask_flatten.x.npy")).is_ok());
+}
+
+#[test]
+fn models_of_other_types_and_forms_run() {
+    let chain = Model::<f32>::load(samples::path("keras_more/functional_chain.keras"), Default::default()).unwrap();
+    assert_eq!(chain.predict(&Tensor::new(vec![2, 6], Data::I32(vec![1; 12])).unwrap()).unwrap().shape(), [2, 2]);
+    let many = Model::<f32>::load(samples::path("keras_more/many_kinds.keras"), Default::default()).unwrap();
+    assert_eq!(many.predict(&crate::wave(&[2, 8, 3], 0.0)).unwrap().shape(), [2, 1]);
+    let x = crate::wave(&[2, 5, 3], 0.0);
+    for name in ["float16", "bfloat16", "float64"] {
+        let path = samples::path(&format!("keras_more/{name}.keras"));
+        let narrow = Model::<f32>::load(&path, Default::default()).unwrap().predict(&x).unwrap();
+        let wide = Model::<f64>::load(&path, Default::default()).unwrap().predict(&x).unwrap();
+        assert_agrees(name, &wide, &narrow);
+    }
+    // A model that is no chain is not run, but its arrays are listed.
+    let branches = loaded::<f32>("keras_more/branches.keras");
+    let found = refusal(branches.pick(None));
+    assert!(found.contains("a model that is not one chain of layers"), "{found}");
+    assert_eq!(branches.arrays().len(), 6);
+}
