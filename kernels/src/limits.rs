@@ -85,12 +85,8 @@ impl<T: Real> Op<T> for MultiplyAdds {
         match self.chains {
             Chains::One => chains::<T, S, 1>(s, length),
             // Beside the sums stand the two operands that all share.
-            Chains::Full => s.by_registers(
-                #[inline(always)]
-                || chains::<T, S, 12>(s, length),
-                #[inline(always)]
-                || chains::<T, S, 24>(s, length),
-            ),
+            Chains::Full if S::REGS >= 32 => chains::<T, S, 24>(s, length),
+            Chains::Full => chains::<T, S, 12>(s, length),
         }
     }
 }
