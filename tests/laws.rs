@@ -41,10 +41,12 @@ const PACKAGES: &[Layers] = &[
             &["epilogue"],
             &["elementwise", "pointwise", "relay", "step"],
             &["general"],
+            &["backward"],
         ],
         // An element type carries what others define for it: the constants of the elementary functions, and the
         // operations, so that they are compiled here and not in the crates that call them.
         upward: &[
+            ("real", "backward"),
             ("real", "elementwise"),
             ("real", "gemm"),
             ("real", "general"),
