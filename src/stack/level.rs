@@ -173,7 +173,7 @@ fn both<T: Element>(
     let apart = Threads::apart(threads, layers.map(Layer::dims), time, batch);
     let one = |layer: &Layer<T>, threads, direction, state: &mut State<T>, y: Output<'_, T>, workspace: &mut _| {
         let input = input.for_layer(layer.dims().variant.attention, direction);
-        layer.forward_on(if apart { Threads::One } else { threads }, input, state, y, workspace)
+        layer.forward_on(if apart { Threads::One } else { threads }, input, state, y, workspace, None)
     };
     schedule::both(
         apart,
