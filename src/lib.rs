@@ -82,7 +82,7 @@ pub use input::{Direction, Input, Masked, Order};
 pub use layer::{Forward, Gru, Layer, Lstm, Options, SimpleRnn};
 pub use output::Output;
 pub use schedule::{Plan, Threads};
-pub use stack::{Level, Merge, Stack, StackForward, StackState, StackWorkspace};
+pub use stack::{Level, Merge, Stack, StackForward, StackGrads, StackState, StackTape, StackWorkspace};
 pub use state::State;
 pub use stream::Stream;
 pub use tape::Tape;

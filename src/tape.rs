@@ -170,12 +170,9 @@ impl<T: Real> Tape<T> {
             self.lengths.extend_from_slice(lengths);
         }
         let shapes = Shapes::new::<T>(call).ok_or(Error::TooLarge { argument: "batch" })?;
-        for (buf, shape) in [
-            (&mut self.x, shapes.x),
-            (&mut self.gates, shapes.gates),
-            (&mut self.h, shapes.h),
-            (&mut self.c, shapes.c),
-        ] {
+        for (buf, shape) in
+            [(&mut self.x, shapes.x), (&mut self.gates, shapes.gates), (&mut self.h, shapes.h), (&mut self.c, shapes.c)]
+        {
             buf.reserve(len(shape).ok_or(Error::TooLarge { argument: "batch" })?)?;
         }
         let steps = if batch == 0 { 0 } else { time };

@@ -36,7 +36,10 @@ pub(super) fn run<T: Real>(pass: &Pass<'_, T>, tape: Recorded<'_, T>, grads: &mu
     let sources = panels.iter().map(|(block, panel)| gates(*block, panel.shape().k)).collect::<Result<Vec<_>>>()?;
     let dx = MatMut::dense(&mut grads.dx, time * batch, dims.input)?;
     let panels = panels.into_iter().map(|(_, panel)| panel).collect::<Vec<_>>();
-    schedule::run(InputGrad { isa: pass.isa, sources: &sources, panels: &panels, from: 0, batch, dx }, parts.min(time))?;
+    schedule::run(
+        InputGrad { isa: pass.isa, sources: &sources, panels: &panels, from: 0, batch, dx },
+        parts.min(time),
+    )?;
 
     let mut sums = sums(pass, &tape, grads, ROWS.max(dims.hidden.div_ceil(parts)))?;
     let parts = parts.min(sums.len());
