@@ -147,6 +147,9 @@ const fn fits(rows: usize, columns: usize, registers: usize) -> bool {
 }
 
 /// A function of its own for each size of a tile. (On one with target features, Rust 1.95 drops `inline(never)`.)
+///
+/// # Safety
+/// As for a [`Kernel`].
 #[inline(never)]
 unsafe fn kernel<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: Task<T, S>) {
     const { assert!(fits(MR, U * A::N, S::REGS), "the tile does not fit the registers") };

@@ -17,7 +17,6 @@ use gatefold_kernels::buf::Buf;
 #[allow(clippy::large_enum_variant, reason = "a stack has few layers, whose weights stand elsewhere")]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-#[allow(clippy::large_enum_variant, reason = "a stack has a few; what is large in them is on the heap")]
 pub enum Level<T> {
     /// In one direction.
     One {
