@@ -23,11 +23,11 @@ struct Sizes {
     other: [usize; 2],
 }
 
-/// A step of 2 rows of 3 units; everything holds 1/2. Returns the gates afterwards.
+/// A step of 2 rows of 3 units; dh holds 1/4, everything else 1/2. Returns the gates afterwards.
 fn run(isa: Isa, kind: BackwardKind, sizes: Sizes, select: Option<&[u32]>) -> Result<Vec<f32>, &'static str> {
     let half = |[rows, cols]: [usize; 2]| vec![0.5f32; rows * cols];
     let (mut gates, before, after) = (half(sizes.gates), half(sizes.before), half(sizes.after));
-    let (mut dh, mut other) = (half([2, 3]), half(sizes.other));
+    let (mut dh, mut other) = (vec![0.25; 6], half(sizes.other));
     let matrix = |values, [rows, cols]: [usize; 2]| MatRef::dense(values, rows, cols).unwrap();
     Backward {
         isa,

@@ -18,6 +18,9 @@ use gatefold_kernels::real::Real;
 /// Links of the chains that are computed at once.
 const CHUNK: usize = 256;
 
+/// Values between the rows of what is transposed: without them, a column's cache lines would all fall into a few sets.
+const GAP: usize = 16;
+
 /// Fewest rows of a weight's gradient that are computed at once, so that packing is worth its while.
 const ROWS: usize = 64;
 
@@ -186,14 +189,15 @@ impl<T: Real> Sum<'_, T> {
             Panel::new(isa, PanelShape { heads: 0, gates: 1, k: chunk, units: right.shape().channels })
         };
         let mut panels = self.products.iter().map(panel).collect::<std::result::Result<Vec<_>, _>>()?;
-        let mut left = vec![T::ZERO; rows * chunk];
+        let stride = chunk + GAP;
+        let mut left = vec![T::ZERO; rows * stride];
         for first in (0..all).step_by(chunk) {
             for k in 0..chunk {
                 let (t, n) = ((first + k) / batch, (first + k) % batch);
-                self.link(t, n, k, &mut panels, left.chunks_exact_mut(chunk))?;
+                self.link(t, n, k, &mut panels, left.chunks_exact_mut(stride))?;
             }
             for ((right, out), panel) in self.products.iter_mut().zip(&panels) {
-                let a = SeqRef::from_matrix(MatRef::dense(&left, rows, chunk)?)?;
+                let a = SeqRef::from_matrix(MatRef::new(&left, rows, chunk, stride)?)?;
                 let c = MatMut::dense(out, rows, right.shape().channels)?;
                 Gemm { isa, a, panel, c, order: GateOrder::Major, start: Start::C, select: None }.run()?;
             }
