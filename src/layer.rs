@@ -1,5 +1,6 @@
 //! Layers: packed weights that sequences run through.
 
+mod train;
 mod typed;
 
 pub use typed::{Gru, Lstm, SimpleRnn};
@@ -13,7 +14,8 @@ use crate::schedule::{self, Plan, Threads};
 use crate::seq::{batch_major_mut, is_batch_major, product, time_major_mut};
 use crate::sequence::Job;
 use crate::stages::Stage;
-use crate::state::State;
+use crate::state::{Planes, State};
+use crate::tape::{Call, Tape, TapeMut};
 use crate::weights::Weights;
 use crate::workspace::Workspace;
 use gatefold_kernels::isa::Isa;
@@ -208,10 +210,10 @@ impl<T: Element> Layer<T> {
         y: Output<'_, T>,
         workspace: &mut Workspace<T>,
     ) -> Result<()> {
-        self.forward_on(self.threads, x.into(), state, y, workspace)
+        self.forward_on(self.threads, x.into(), state, y, workspace, None)
     }
 
-    /// The same on so many threads.
+    /// The same on so many threads, and on a tape if there is one.
     pub(crate) fn forward_on(
         &self,
         threads: Threads,
@@ -219,26 +221,49 @@ impl<T: Element> Layer<T> {
         state: &mut State<T>,
         y: Output<'_, T>,
         workspace: &mut Workspace<T>,
+        mut tape: Option<&mut Tape<T>>,
     ) -> Result<()> {
+        if let Some(tape) = &mut tape {
+            tape.clear();
+            self.check_record(&input)?;
+        }
         let [time, batch, channels] = input.sizes();
         same("x channels", self.dims.input, channels)?;
         input.check(self.dims.variant.attention)?;
         self.check_state(batch, state)?;
         y.check(time, batch, input.packed_rows(), self.dims.output())?;
-        if batch == 0 {
-            // Steps without rows have no memory behind them: there may be more than could ever be counted to.
-            return Ok(());
+        let call = Call::new(self.dims, &input);
+        let recording = tape.as_mut().map(|tape| tape.begin(call, &input)).transpose()?;
+        // Steps without rows have no memory behind them: there may be more than could ever be counted to.
+        if batch > 0 {
+            self.walk(threads, input, state.planes(), y, workspace, recording)?;
+            state.advance(time);
         }
+        if let Some(tape) = tape {
+            tape.finish(call);
+        }
+        Ok(())
+    }
+
+    /// All steps of arguments that were checked.
+    fn walk(
+        &self,
+        threads: Threads,
+        input: Input<'_, T>,
+        state: Planes<'_, T>,
+        y: Output<'_, T>,
+        workspace: &mut Workspace<T>,
+        tape: Option<TapeMut<'_, T>>,
+    ) -> Result<()> {
+        let [time, batch, _] = input.sizes();
         let plan = match input.x {
             Source::Padded(_) => threads.plan(self.dims, time, batch, size_of::<T>()),
             Source::Packed { .. } => Threads::One.plan(self.dims, time, batch, size_of::<T>()),
         };
         workspace.reserve(&self.stages, self.dims, plan, batch)?;
         let (dims, stages, scratch) = (self.dims, &self.stages[..], workspace.parts(plan));
-        let job = Job { dims, stages, plan, input, state: state.planes(), y, scratch };
-        schedule::run(job, plan.parts)?;
-        state.advance(time);
-        Ok(())
+        let job = Job { dims, stages, plan, input, state, y, scratch, tape };
+        schedule::run(job, plan.parts)
     }
 
     /// Runs `x: [T, N, I]` through the layer from `initial`, or from zeros, and returns every output in the order of

@@ -50,10 +50,12 @@
 //! ```
 #![deny(unsafe_code)]
 
+mod backward;
 pub mod cell;
 mod dims;
 mod error;
 pub mod gemm;
+mod grads;
 mod input;
 mod layer;
 #[cfg(feature = "ndarray")]
@@ -67,6 +69,7 @@ mod stack;
 mod stages;
 mod state;
 mod stream;
+mod tape;
 pub mod weights;
 mod workspace;
 
@@ -74,13 +77,15 @@ pub use dims::Dims;
 pub use error::{Error, Result};
 pub use gatefold_kernels::isa::Isa;
 pub use gemm::{Backend, Element};
+pub use grads::{Accumulate, Grads, Upstream};
 pub use input::{Direction, Input, Masked, Order};
 pub use layer::{Forward, Gru, Layer, Lstm, Options, SimpleRnn};
 pub use output::Output;
 pub use schedule::{Plan, Threads};
-pub use stack::{Level, Merge, Stack, StackForward, StackState, StackWorkspace};
+pub use stack::{Level, Merge, Stack, StackForward, StackGrads, StackState, StackTape, StackWorkspace};
 pub use state::State;
 pub use stream::Stream;
+pub use tape::Tape;
 pub use weights::Weights;
 pub use workspace::Workspace;
 

@@ -10,6 +10,7 @@ use crate::schedule::{Plan, Split};
 use crate::seq::{MatMut, MatRef, SeqRef};
 use crate::stages::{Stage, StepPlanes};
 use crate::state::Planes;
+use crate::tape::{TapeMut, planes};
 use crate::workspace::Scratch;
 use gatefold_kernels::buf::padded;
 use gatefold_kernels::real::Real;
@@ -25,19 +26,22 @@ pub(crate) struct Job<'a, T> {
     pub(crate) state: Planes<'a, T>,
     pub(crate) y: Output<'a, T>,
     pub(crate) scratch: &'a mut [Scratch<T>],
+    /// What the backward pass needs goes here, if there is to be one.
+    pub(crate) tape: Option<TapeMut<'a, T>>,
 }
 
 impl<T: Real> Split for Job<'_, T> {
     fn split(self, left: usize, right: usize) -> Result<(Self, Self)> {
-        let Job { dims, stages, plan, input, state, y, scratch } = self;
+        let Job { dims, stages, plan, input, state, y, scratch, tape } = self;
         let [_, batch, _] = input.sizes();
         let rows = batch * left / (left + right);
         let (state_a, state_b) = state.split(rows);
         let (y_a, y_b) = y.split(rows)?;
         let (scratch_a, scratch_b) = scratch.split_at_mut(left);
         let (input_a, input_b) = (input.rows(0, rows)?, input.rows(rows, batch - rows)?);
-        let a = Job { dims, stages, plan, input: input_a, state: state_a, y: y_a, scratch: scratch_a };
-        let b = Job { dims, stages, plan, input: input_b, state: state_b, y: y_b, scratch: scratch_b };
+        let (tape_a, tape_b) = tape.map(|tape| tape.split(rows)).transpose()?.unzip();
+        let a = Job { dims, stages, plan, input: input_a, state: state_a, y: y_a, scratch: scratch_a, tape: tape_a };
+        let b = Job { dims, stages, plan, input: input_b, state: state_b, y: y_b, scratch: scratch_b, tape: tape_b };
         Ok((a, b))
     }
 
@@ -45,9 +49,10 @@ impl<T: Real> Split for Job<'_, T> {
         let [time, batch, _] = self.input.sizes();
         let [scratch, ..] = std::mem::take(&mut self.scratch) else { return Ok(()) };
         scratch.roster.begin(&self.input);
-        if self.input.is_whole() && self.relay(scratch)? {
+        if self.tape.is_none() && self.input.is_whole() && self.relay(scratch)? {
             return self.last(scratch);
         }
+        self.keep(if self.input.direction == Direction::Forward { 0 } else { time }, 0)?;
         for first in (0..time).step_by(self.plan.block) {
             let end = time.min(first + self.plan.block);
             let times = match self.input.direction {
@@ -56,10 +61,7 @@ impl<T: Real> Split for Job<'_, T> {
             };
             self.input_products(scratch, times.clone())?;
             for s in first..end {
-                let t = match self.input.direction {
-                    Direction::Forward => s,
-                    Direction::Reverse(_) => time - 1 - s,
-                };
+                let t = self.time_of(s);
                 let t_out = if self.input.direction == Direction::Reverse(Order::Processing) { s } else { t };
                 scratch.roster.go_to(&self.input, t);
                 self.pass_by(scratch, t_out)?;
@@ -71,6 +73,7 @@ impl<T: Real> Split for Job<'_, T> {
                     }
                 };
                 self.step(scratch, from, t, t_out)?;
+                self.keep(planes(self.input.direction, t).1, 1)?;
                 self.state.flip();
             }
         }
@@ -79,6 +82,30 @@ impl<T: Real> Split for Job<'_, T> {
 }
 
 impl<T: Real> Job<'_, T> {
+    /// Where in time the step is that is walked as number `s`.
+    fn time_of(&self, s: usize) -> usize {
+        match self.input.direction {
+            Direction::Forward => s,
+            Direction::Reverse(_) => self.input.sizes()[0] - 1 - s,
+        }
+    }
+
+    /// Copies a plane of the state, the one that is read or the one that was written, to a plane of the tape.
+    fn keep(&mut self, to: usize, plane: usize) -> Result<()> {
+        let Some(tape) = &mut self.tape else { return Ok(()) };
+        let (mut h, mut c) = (tape.h.step(to)?, tape.c.step(to)?);
+        let from = [Some(&self.state.h), self.state.c.as_ref()];
+        for ((to, from), stride) in [&mut h, &mut c].into_iter().zip(from).zip(self.state.strides) {
+            let Some(from) = from else { continue };
+            for (n, from) in from[plane].chunks_exact(stride).enumerate() {
+                if let Some(to) = to.row_mut(n) {
+                    to.copy_from_slice(&from[..to.len()]);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// All steps in one call of the kernels, if they compute every stage of the layer in that way.
     fn relay(&mut self, scratch: &mut Scratch<T>) -> Result<bool> {
         let Source::Padded(x) = self.input.x else { return Ok(false) };
@@ -206,7 +233,8 @@ impl<T: Real> Job<'_, T> {
             Output::Packed(y) => Some(y.reborrow().split_rows(offset)?.1.split_rows(count)?.0),
             Output::Last(_) | Output::StateOnly => None,
         };
-        let (stages, reverse) = (self.stages, self.state.reverse);
+        let (stages, reverse, variant) = (self.stages, self.state.reverse, self.dims.variant);
+        let mut tape = self.tape.as_mut().map(|tape| tape.gates.step(t)).transpose()?;
         let mut run =
             |stage: usize, operand, prev: &[MatRef<'_, T>], next: &mut [MatMut<'_, T>], y: Option<MatMut<'_, T>>| {
                 let (cols, recurrent_cols) = stages[stage].product_cols();
@@ -214,7 +242,10 @@ impl<T: Real> Job<'_, T> {
                 let recurrent = MatMut::dense(recurrent, count, recurrent_cols)?;
                 let row = if stage == 0 { attention } else { None };
                 let planes = StepPlanes { input, prev, next, y, row, select: active.select, reverse };
-                stages[stage].step(operand, recurrent, planes)
+                match &mut tape {
+                    Some(gates) => stages[stage].record(variant, operand, gates.reborrow(), planes),
+                    None => stages[stage].step(operand, recurrent, planes),
+                }
             };
         let Dims { cell, hidden, projection, .. } = self.dims;
         let rows = StepRows { count };

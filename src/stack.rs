@@ -2,10 +2,12 @@
 
 mod level;
 mod state;
+mod train;
 mod workspace;
 
 pub use level::{Level, Merge};
 pub use state::StackState;
+pub use train::{StackGrads, StackTape};
 pub use workspace::StackWorkspace;
 
 use crate::error::{Error, Result};
@@ -14,6 +16,7 @@ use crate::input::{Direction, Input, Source};
 use crate::layer::values;
 use crate::output::Output;
 use crate::seq::{MatMut, batch_major_mut, is_batch_major, product, time_major_mut};
+use crate::tape::Tape;
 use gatefold_kernels::mat::MatRef;
 use gatefold_kernels::seq::{SeqRef, SeqShape};
 use level::Run;
@@ -124,7 +127,7 @@ impl<T: Element> Stack<T> {
         y: Output<'_, T>,
         workspace: &mut StackWorkspace<T>,
     ) -> Result<()> {
-        self.run(x.into(), state, Outputs::Merged(y), workspace)
+        self.run(x.into(), state, Outputs::Merged(y), workspace, None)
     }
 
     /// The same, but the last layer's two directions are written apart, each beside its input. For ONNX' `[T, D, N, H]` see
@@ -139,7 +142,7 @@ impl<T: Element> Stack<T> {
         y: [Output<'_, T>; 2],
         workspace: &mut StackWorkspace<T>,
     ) -> Result<()> {
-        self.run(x.into(), state, Outputs::Apart(y), workspace)
+        self.run(x.into(), state, Outputs::Apart(y), workspace, None)
     }
 
     fn run(
@@ -148,6 +151,7 @@ impl<T: Element> Stack<T> {
         state: &mut StackState<T>,
         y: Outputs<'_, T>,
         workspace: &mut StackWorkspace<T>,
+        tapes: Option<&mut [Tape<T>]>,
     ) -> Result<()> {
         self.check(&input, state, &y)?;
         let [time, batch, _] = input.sizes();
@@ -160,7 +164,7 @@ impl<T: Element> Stack<T> {
         };
         workspace.reserve(&self.levels, rows, batch)?;
         let StackWorkspace { layers: workspaces, between: [read, write], other } = workspace;
-        let mut states = state.states_mut();
+        let (mut states, mut tapes) = (state.states_mut(), tapes);
         let Some((last, lower)) = self.levels.split_last() else { return Ok(()) };
         for (i, level) in lower.iter().enumerate() {
             let from = match i.checked_sub(1) {
@@ -169,15 +173,16 @@ impl<T: Element> Stack<T> {
             };
             let (now, later) = states.split_at_mut(level.directions());
             let y = Outputs::Merged(room(&input, write, rows, level.output())?);
-            level.run(Run { input: from, states: now, y, workspaces, other })?;
+            let (first, rest) = tapes.map(|tapes| tapes.split_at_mut(level.directions())).unzip();
+            level.run(Run { input: from, states: now, y, workspaces, other, tapes: first })?;
             std::mem::swap(read, write);
-            states = later;
+            (states, tapes) = (later, rest);
         }
         let from = match lower.last() {
             Some(below) => above(&input, read, rows, below.output())?,
             None => input,
         };
-        last.run(Run { input: from, states, y, workspaces, other })
+        last.run(Run { input: from, states, y, workspaces, other, tapes })
     }
 
     /// Everything that could be refused, before anything is written.

@@ -291,6 +291,46 @@ impl<T: Real> Stage<T> {
         }
     }
 
+    /// Whether the native kernels compute it.
+    pub(crate) fn is_packed(&self) -> bool {
+        matches!(self.engine, Engine::Packed { .. })
+    }
+
+    /// The same as [`Stage::step`], to the same bits, for standard equations and the native kernels. `gates: [N, width]`
+    /// are a step's rows of a tape, see [`tape::width`](crate::tape::width).
+    pub(crate) fn record(
+        &self,
+        variant: Variant,
+        operand: MatRef<'_, T>,
+        gates: MatMut<'_, T>,
+        planes: StepPlanes<'_, '_, T>,
+    ) -> Result<()> {
+        let (isa, stage, units) = (self.isa, self.part.kind, self.part.units);
+        if stage == StageKind::Projection {
+            return self.step(operand, MatMut::dense(&mut [], operand.rows(), 0)?, planes);
+        }
+        let Engine::Packed { recurrent: panel, .. } = &self.engine else {
+            return Err(Error::Unsupported { what: "training with this backend", why: "only the native one records" });
+        };
+        let StepPlanes { input, prev, next, y, row, select, .. } = planes;
+        let first = if stage == StageKind::GruCandidate { 2 * units } else { 0 };
+        let (_, own) = gates.split_cols(first)?;
+        let (mut product, mut beside) = own.split_cols(stage.shape().recurrent * units)?;
+        let (a, start) = (SeqRef::from_matrix(operand)?, Start::Continue { input, gates: stage.shape().chained() });
+        PackedGemm { isa, a, panel, c: product.reborrow(), order: GateOrder::Major, start, select }.run()?;
+        if stage == StageKind::GruAfter {
+            keep(product.as_ref(), 2 * units, &mut beside, 0, units);
+        }
+        let state = StepState { input, order: GateOrder::Panel, prev, next: &mut *next, y, row, select };
+        General { isa, stage, variant, product, peepholes: None, state }.run()?;
+        match (stage, &*next) {
+            (StageKind::GruGates, [reset, ..]) => keep(reset.as_ref(), 0, &mut beside, units, units),
+            (StageKind::Lstm, [m, ..]) if beside.cols() > 0 => keep(m.as_ref(), 0, &mut beside, 0, units),
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// The same for a cell with options.
     fn general(
         &self,
@@ -340,6 +380,15 @@ pub(crate) struct StepPlanes<'a, 'b, T> {
     pub(crate) select: Option<&'a [u32]>,
     /// Whether units are walked over backwards.
     pub(crate) reverse: bool,
+}
+
+/// Copies `units` columns of every row.
+fn keep<T: Real>(from: MatRef<'_, T>, from_col: usize, to: &mut MatMut<'_, T>, to_col: usize, units: usize) {
+    for n in 0..from.rows() {
+        if let (Some(from), Some(to)) = (from.row(n), to.row_mut(n)) {
+            to[to_col..][..units].copy_from_slice(&from[from_col..][..units]);
+        }
+    }
 }
 
 fn copy<T: Real>(from: MatRef<'_, T>, to: &mut [T]) {

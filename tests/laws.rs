@@ -41,10 +41,12 @@ const PACKAGES: &[Layers] = &[
             &["epilogue"],
             &["elementwise", "limits", "pointwise", "relay", "step"],
             &["general"],
+            &["backward"],
         ],
         // An element type carries what others define for it: the constants of the elementary functions, and the
         // operations, so that they are compiled here and not in the crates that call them.
         upward: &[
+            ("real", "backward"),
             ("real", "elementwise"),
             ("real", "gemm"),
             ("real", "general"),
@@ -61,9 +63,10 @@ const PACKAGES: &[Layers] = &[
             &["cell", "error"],
             &["dims", "gemm", "seq"],
             &["input", "output", "schedule", "weights"],
-            &["roster", "stages", "state"],
+            &["grads", "roster", "state", "tape"],
+            &["stages"],
             &["workspace"],
-            &["sequence"],
+            &["backward", "sequence"],
             &["layer"],
             &["stack"],
             &["ndarray", "stream"],

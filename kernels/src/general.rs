@@ -50,7 +50,7 @@ pub struct General<'a, 'b, T> {
     pub stage: StageKind,
     /// With which options.
     pub variant: Variant,
-    /// The finished chains, `[N, G*H]` gate after gate. What it holds afterwards is scratch.
+    /// The finished chains, `[N, G*H]` gate after gate. It holds the activated gates afterwards, but for a coupled f.
     pub product: MatMut<'a, T>,
     /// Weights of i, f and o for c, `[3*H]`, for an LSTM with peepholes.
     pub peepholes: Option<&'a [T]>,
@@ -200,7 +200,7 @@ impl<'r, T: Real> Row<'r, T> {
 
 /// Up to LANES values from `at`, zeros past the end.
 #[inline(always)]
-fn read<T: Real, S: Simd<T>>(s: S, from: &[T], at: usize) -> S::V {
+pub(crate) fn read<T: Real, S: Simd<T>>(s: S, from: &[T], at: usize) -> S::V {
     let part = from.get(at..).unwrap_or_default();
     // SAFETY: no more values are read than the slice has.
     unsafe { load_up_to(s, part.as_ptr(), part.len().min(S::LANES)) }
@@ -208,7 +208,7 @@ fn read<T: Real, S: Simd<T>>(s: S, from: &[T], at: usize) -> S::V {
 
 /// Up to LANES values at `at`, as many as there is room for.
 #[inline(always)]
-fn write<T: Real, S: Simd<T>>(s: S, to: &mut [T], at: usize, v: S::V) {
+pub(crate) fn write<T: Real, S: Simd<T>>(s: S, to: &mut [T], at: usize, v: S::V) {
     let part = to.get_mut(at..).unwrap_or_default();
     // SAFETY: no more values are written than the slice has room for.
     unsafe { store_up_to(s, part.as_mut_ptr(), v, part.len().min(S::LANES)) }
@@ -270,13 +270,14 @@ fn lstm<T: Real, S: Simd<T>>(s: S, variant: Variant, mut row: Row<'_, T>) {
         let c = flush(s, s.fma(f, read(s, row.prev[0], at), s.mul(i, g)));
         let o = row.peep(s, 2, at, c, read(s, row.gates[3], at));
         write(s, row.gates[3], at, o);
-        write(s, row.gates[2], at, c);
+        // The place of h' serves for tanh(c') until then, so that g stays.
+        write(s, row.next[0], at, c);
         write(s, row.next[1], at, c);
     }
     gate(s, variant, of_gates, row.gates[3]);
-    activate(s, of_cell, row.gates[2]);
+    activate(s, of_cell, row.next[0]);
     for at in blocks {
-        let h = flush(s, s.mul(read(s, row.gates[3], at), read(s, row.gates[2], at)));
+        let h = flush(s, s.mul(read(s, row.gates[3], at), read(s, row.next[0], at)));
         row.output(s, at, h);
     }
 }

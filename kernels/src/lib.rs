@@ -5,6 +5,7 @@
 //! The library `gatefold` is the comfortable way in; this crate is for who wants the kernels alone.
 
 pub mod activation;
+pub mod backward;
 pub mod block;
 pub mod buf;
 pub mod cell;

@@ -91,6 +91,22 @@ impl<T: Real> Panel<T> {
         }
         Ok(())
     }
+
+    /// Sets step `k` of every chain of a panel with one gate and no heads: row `k` of B, `[H]`.
+    ///
+    /// # Errors
+    /// `"gates"`, `"heads"`, `"step"` or `"row"` does not fit the panel.
+    pub fn pack_row(&mut self, k: usize, row: &[T]) -> Result<(), ShapeError> {
+        ShapeError::same("gates", 1, self.shape.gates)?;
+        ShapeError::same("heads", 0, self.shape.heads)?;
+        ShapeError::at_least("step", k.saturating_add(1), self.shape.k)?;
+        ShapeError::same("row", self.shape.units, row.len())?;
+        let (lanes, block_len) = (self.lanes, self.block_len());
+        for (block, row) in self.data.chunks_exact_mut(block_len).zip(row.chunks(lanes)) {
+            block[k * lanes..][..row.len()].copy_from_slice(row);
+        }
+        Ok(())
+    }
 }
 
 /// Some unit blocks of a panel, side by side: a panel of its own for fewer units.

@@ -1,5 +1,6 @@
 //! The element types.
 
+use crate::backward::{self, Backward, Join};
 use crate::elementwise::{self, Elementwise};
 use crate::gemm::{self, Gemm};
 use crate::general::{self, General};
@@ -14,6 +15,9 @@ use std::fmt::Debug;
 
 /// The kernels for one element type. Not generic over it, so that all SIMD code is generated in this crate.
 pub trait Kernels: Sized {
+    /// [`Backward::run`].
+    #[doc(hidden)]
+    fn backward(args: Backward<'_, Self>) -> Result<(), ShapeError>;
     /// [`Elementwise::run`].
     #[doc(hidden)]
     fn elementwise(args: Elementwise<'_, Self>) -> Result<(), ShapeError>;
@@ -29,6 +33,9 @@ pub trait Kernels: Sized {
     /// [`Reading::run`].
     #[doc(hidden)]
     fn reading(args: Reading<'_, Self>) -> Worked<Self>;
+    /// [`Join::run`].
+    #[doc(hidden)]
+    fn join(args: Join<'_, Self>) -> Result<(), ShapeError>;
     /// [`Relay::run`].
     #[doc(hidden)]
     fn relay(args: Relay<'_, '_, Self>) -> Result<(), ShapeError>;
@@ -44,6 +51,9 @@ pub trait Kernels: Sized {
 macro_rules! kernels {
     ($($t:ty)+) => {$(
         impl Kernels for $t {
+            fn backward(args: Backward<'_, Self>) -> Result<(), ShapeError> {
+                backward::backward(args)
+            }
             fn elementwise(args: Elementwise<'_, Self>) -> Result<(), ShapeError> {
                 elementwise::elementwise(args)
             }
@@ -58,6 +68,9 @@ macro_rules! kernels {
             }
             fn reading(args: Reading<'_, Self>) -> Worked<Self> {
                 limits::reading(args)
+            }
+            fn join(args: Join<'_, Self>) -> Result<(), ShapeError> {
+                backward::join(args)
             }
             fn relay(args: Relay<'_, '_, Self>) -> Result<(), ShapeError> {
                 relay::relay(args)

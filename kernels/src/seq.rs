@@ -131,6 +131,16 @@ impl<'a, T> SeqRef<'a, T> {
         Ok(SeqRef { ptr, shape: SeqShape { batch, ..self.shape }, ..self })
     }
 
+    /// The channels `from..from + channels` of every row.
+    ///
+    /// # Errors
+    /// `argument: "channels"` if there are fewer.
+    pub fn channels(self, from: usize, channels: usize) -> Result<Self, ShapeError> {
+        ShapeError::at_least("channels", from.saturating_add(channels), self.shape.channels)?;
+        let shape = SeqShape { channels, ..self.shape };
+        Ok(SeqRef { ptr: self.ptr.wrapping_add(from), shape, ..self })
+    }
+
     /// The channels of row `n` at time `t`, if there is such a row.
     pub fn row(&self, t: usize, n: usize) -> Option<&'a [T]> {
         let SeqShape { time, batch, channels, time_stride, batch_stride } = self.shape;

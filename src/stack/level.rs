@@ -9,6 +9,7 @@ use crate::output::Output;
 use crate::schedule::{self, Threads};
 use crate::seq::{MatMut, SeqMut};
 use crate::state::State;
+use crate::tape::Tape;
 use crate::workspace::Workspace;
 use gatefold_kernels::buf::Buf;
 
@@ -128,11 +129,15 @@ pub(super) struct Run<'a, 'b, T> {
     pub(super) workspaces: &'b mut [Workspace<T>; 2],
     /// Room for the backward outputs, where they are merged by arithmetic.
     pub(super) other: &'b mut Buf<T>,
+    /// One for each direction, if there is to be a backward pass.
+    pub(super) tapes: Option<&'b mut [Tape<T>]>,
 }
 
 impl<T: Element> Level<T> {
     pub(super) fn run(&self, run: Run<'_, '_, T>) -> Result<()> {
-        let Run { mut input, states, y, workspaces, other } = run;
+        let Run { mut input, states, y, workspaces, other, tapes } = run;
+        let mut tapes = tapes.into_iter().flatten();
+        let tapes = [tapes.next(), tapes.next()];
         let merges_sequences = matches!(y, Outputs::Merged(Output::Sequence(_)));
         if let (Rows::Mask { masked, .. }, Level::Both { .. }, true) = (&mut input.rows, self, merges_sequences) {
             *masked = Masked::Zero;
@@ -140,18 +145,19 @@ impl<T: Element> Level<T> {
         match (self, states, y) {
             (Level::One { layer, direction }, [state], Outputs::Merged(y)) => {
                 let input = input.for_layer(layer.dims().variant.attention, *direction);
-                layer.forward_into(input, state, y, &mut workspaces[0])
+                let [tape, _] = tapes;
+                layer.forward_on(layer.threads(), input, state, y, &mut workspaces[0], tape)
             }
             (Level::Both { forward, backward, .. }, [a, b], Outputs::Apart(y)) => {
-                both([forward, backward], input, [a, b], y, workspaces)
+                both([forward, backward], input, [a, b], y, workspaces, tapes)
             }
             (Level::Both { forward, backward, merge: Merge::Concat }, [a, b], Outputs::Merged(y)) => {
                 let (y_a, y_b) = y.split_channels(forward.dims().output())?;
-                both([forward, backward], input, [a, b], [y_a, y_b], workspaces)
+                both([forward, backward], input, [a, b], [y_a, y_b], workspaces, tapes)
             }
             (Level::Both { forward, backward, merge }, [a, b], Outputs::Merged(mut y)) => {
                 let like = y.like(other, backward.dims().output())?;
-                both([forward, backward], input, [a, b], [y.reborrow(), like], workspaces)?;
+                both([forward, backward], input, [a, b], [y.reborrow(), like], workspaces, tapes)?;
                 merge.into_output(y, other)
             }
             _ => Err(Error::Unsupported { what: "outputs apart", why: "the last layer has one direction" }),
@@ -166,18 +172,18 @@ fn both<T: Element>(
     [a, b]: [&mut State<T>; 2],
     [y_a, y_b]: [Output<'_, T>; 2],
     [workspace_a, workspace_b]: &mut [Workspace<T>; 2],
+    [tape_a, tape_b]: [Option<&mut Tape<T>>; 2],
 ) -> Result<()> {
     let [time, batch, _] = input.sizes();
     let threads = layers.map(Layer::threads);
     let apart = Threads::apart(threads, layers.map(Layer::dims), time, batch);
-    let one = |layer: &Layer<T>, threads, direction, state: &mut State<T>, y: Output<'_, T>, workspace: &mut _| {
-        let input = input.for_layer(layer.dims().variant.attention, direction);
-        layer.forward_on(if apart { Threads::One } else { threads }, input, state, y, workspace)
-    };
+    let threads = if apart { [Threads::One; 2] } else { threads };
+    let input_of = |layer: &Layer<T>, direction| input.for_layer(layer.dims().variant.attention, direction);
+    let inputs = [input_of(layers[0], Direction::Forward), input_of(layers[1], Direction::Reverse(Order::Input))];
     schedule::both(
         apart,
-        || one(layers[0], threads[0], Direction::Forward, a, y_a, workspace_a),
-        || one(layers[1], threads[1], Direction::Reverse(Order::Input), b, y_b, workspace_b),
+        || layers[0].forward_on(threads[0], inputs[0], a, y_a, workspace_a, tape_a),
+        || layers[1].forward_on(threads[1], inputs[1], b, y_b, workspace_b, tape_b),
     )
 }
 

@@ -1,0 +1,277 @@
+//! Training of stacks: the layers' forward passes on a tape each, and back from the top to the bottom.
+
+use super::{Level, Merge, Outputs, Stack, StackState, StackWorkspace};
+use crate::error::{Error, Result};
+use crate::gemm::Element;
+use crate::grads::{Accumulate, Grads, Upstream};
+use crate::input::Input;
+use crate::layer::{Layer, values};
+use crate::output::Output;
+use crate::schedule::{self, Threads};
+use crate::seq::{SeqRef, SeqShape};
+use crate::tape::Tape;
+use crate::weights::expect;
+use gatefold_kernels::real::Real;
+
+/// What [`Stack::record`] keeps of a call for [`Stack::backward`]: a [`Tape`] for each layer and direction.
+#[derive(Clone, Debug)]
+pub struct StackTape<T> {
+    tapes: Vec<Tape<T>>,
+}
+
+impl<T: Real> StackTape<T> {
+    /// An empty one, which the first call makes large enough.
+    pub const fn new() -> Self {
+        StackTape { tapes: Vec::new() }
+    }
+}
+
+impl<T: Real> Default for StackTape<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The gradients of a stack.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StackGrads<T> {
+    /// Of the stack's input, `[T, N, I]` dense. Always overwritten.
+    pub dx: Vec<T>,
+    /// Of every layer and direction, in the order of [`StackState`]: that of layer l and direction d stands at l D + d. The dx of
+    /// each is that of the layer's own input.
+    pub layers: Vec<Grads<T>>,
+}
+
+impl<T> StackGrads<T> {
+    /// Without values.
+    pub const fn new() -> Self {
+        StackGrads { dx: Vec::new(), layers: Vec::new() }
+    }
+}
+
+impl<T> Default for StackGrads<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Element> Stack<T> {
+    /// As [`Stack::forward_into`], with the same bits, and keeps on `tape` what [`Stack::backward`] needs.
+    ///
+    /// # Errors
+    /// As [`Stack::forward_into`] and [`Layer::record`]; [`Error::Unsupported`] for [`Merge::Mul`].
+    pub fn record<'a>(
+        &self,
+        x: impl Into<Input<'a, T>>,
+        state: &mut StackState<T>,
+        y: Output<'_, T>,
+        tape: &mut StackTape<T>,
+        workspace: &mut StackWorkspace<T>,
+    ) -> Result<()> {
+        let input = x.into();
+        tape.tapes.iter_mut().for_each(Tape::clear);
+        for level in &self.levels {
+            level.check_merge()?;
+            level.layers().try_for_each(|(layer, _)| layer.check_record(&input))?;
+        }
+        tape.tapes.resize_with(state.states().len(), Tape::new);
+        let (batch, recorded) = (input.sizes()[1], &mut tape.tapes[..]);
+        self.run(input, state, Outputs::Merged(y), workspace, Some(recorded))?;
+        if batch == 0 {
+            // Nothing was run.
+            self.begin_empty(&input, &mut tape.tapes);
+        }
+        Ok(())
+    }
+
+    /// Tapes of a call without rows.
+    fn begin_empty(&self, input: &Input<'_, T>, tapes: &mut [Tape<T>]) {
+        for ((layer, direction), tape) in self.levels.iter().flat_map(Level::layers).zip(tapes) {
+            tape.finish(crate::tape::Call::new(layer.dims(), &input.for_layer(false, direction)));
+        }
+    }
+
+    /// Goes back through the call that is on `tape`, see [`Layer::backward`]. Of `upstream`, dy is `[T, N, C]` in the order
+    /// in which the call wrote y, dh and dc are laid out as [`StackState::h_to_vec`] and [`StackState::c_to_vec`] give
+    /// them.
+    ///
+    /// # Errors
+    /// As [`Layer::backward`]; [`Error::Shape`] for `grads` of another number of layers that are to be added to. Nothing was
+    /// changed then.
+    pub fn backward(
+        &self,
+        tape: &mut StackTape<T>,
+        upstream: Upstream<'_, T>,
+        grads: &mut StackGrads<T>,
+        accumulate: Accumulate,
+    ) -> Result<()> {
+        let layers: Vec<&Layer<T>> = self.levels.iter().flat_map(Level::layers).map(|(layer, _)| layer).collect();
+        let [time, batch] = self.check_backward(&layers, tape, upstream, grads, accumulate)?;
+        if accumulate == Accumulate::Overwrite || grads.layers.is_empty() {
+            grads.layers.resize_with(layers.len(), Grads::new);
+        }
+        let (mut dh, mut dc) = (upstream.dh, upstream.dc);
+        let (mut tapes, mut rest) = (&mut tape.tapes[..], &mut grads.layers[..]);
+        let mut above: Option<Vec<T>> = None;
+        for level in self.levels.iter().rev() {
+            let (lower, own) = tapes.split_at_mut(tapes.len() - level.directions());
+            let (lower_grads, own_grads) = rest.split_at_mut(rest.len() - level.directions());
+            let dy = match &above {
+                Some(dx) => Some(SeqRef::new(dx, SeqShape::time_major(time, batch, level.output()))?),
+                None => upstream.dy,
+            };
+            let states = level.take_last(batch, &mut dh, &mut dc);
+            let mut dx = values(&[time, batch, level.input()])?;
+            level.backward(own, dy, &states, own_grads, accumulate)?;
+            sum(own_grads, &mut dx);
+            above = Some(dx);
+            (tapes, rest) = (lower, lower_grads);
+        }
+        grads.dx = above.unwrap_or_default();
+        Ok(())
+    }
+
+    /// Everything that could be refused. Returns T and N.
+    fn check_backward(
+        &self,
+        layers: &[&Layer<T>],
+        tape: &StackTape<T>,
+        upstream: Upstream<'_, T>,
+        grads: &mut StackGrads<T>,
+        accumulate: Accumulate,
+    ) -> Result<[usize; 2]> {
+        if layers.len() != tape.tapes.len() {
+            return Err(Error::Unsupported { what: "tape", why: "it holds no call, or that of another stack" });
+        }
+        self.levels.iter().try_for_each(Level::check_merge)?;
+        let mut sizes = [0, 0];
+        for ((layer, direction), tape) in self.levels.iter().flat_map(Level::layers).zip(&tape.tapes) {
+            layer.trainable()?;
+            let call = layer.check_tape(tape)?;
+            if call.direction != direction {
+                return Err(Error::Unsupported { what: "tape", why: "it holds a call of another stack" });
+            }
+            sizes = [call.time, call.batch];
+        }
+        let [time, batch] = sizes;
+        if accumulate == Accumulate::Add && !grads.layers.is_empty() {
+            expect("layers", layers.len(), &grads.layers)?;
+            layers
+                .iter()
+                .zip(&mut grads.layers)
+                .try_for_each(|(layer, grads)| grads.check(layer.trainable()?, accumulate))?;
+        }
+        let same = |argument, expected, found| match expected == found {
+            true => Ok(()),
+            false => Err(Error::Shape { argument, expected, found }),
+        };
+        if let Some(dy) = upstream.dy {
+            same("dy timesteps", time, dy.shape().time)?;
+            same("dy rows", batch, dy.shape().batch)?;
+            same("dy channels", self.output(), dy.shape().channels)?;
+        }
+        if let Some(dh) = upstream.dh {
+            expect("dh", layers.iter().map(|layer| batch * layer.dims().output()).sum(), dh)?;
+        }
+        if let Some(dc) = upstream.dc {
+            expect("dc", layers.iter().map(|layer| batch * cells(layer)).sum(), dc)?;
+        }
+        Ok(sizes)
+    }
+}
+
+/// Units of the cell state.
+fn cells<T>(layer: &Layer<T>) -> usize {
+    if layer.dims().cell.has_cell_state() { layer.dims().hidden } else { 0 }
+}
+
+/// The sum of the gradients of an input that one layer took or two.
+fn sum<T: Element>(grads: &[Grads<T>], dx: &mut [T]) {
+    for (i, grads) in grads.iter().enumerate() {
+        for (to, &from) in dx.iter_mut().zip(&grads.dx) {
+            *to = if i == 0 { from } else { *to + from };
+        }
+    }
+}
+
+impl<T: Element> Level<T> {
+    fn check_merge(&self) -> Result<()> {
+        match self {
+            Level::Both { merge: Merge::Mul, .. } => {
+                Err(Error::Unsupported { what: "training of multiplied directions", why: "outputs are not kept" })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The gradients of this level's final states, cut off the end of those of all levels up to it.
+    fn take_last<'a>(
+        &self,
+        batch: usize,
+        dh: &mut Option<&'a [T]>,
+        dc: &mut Option<&'a [T]>,
+    ) -> Vec<[Option<&'a [T]>; 2]> {
+        let mut states = Vec::new();
+        for layer in self.layers().map(|(layer, _)| layer).collect::<Vec<_>>().into_iter().rev() {
+            let take = |all: &mut Option<&'a [T]>, units: usize| {
+                let (rest, own) = all.map(|all| all.split_at(all.len() - batch * units)).unzip();
+                *all = rest;
+                own.filter(|_| units > 0)
+            };
+            states.push([take(dh, layer.dims().output()), take(dc, cells(layer))]);
+        }
+        states.reverse();
+        states
+    }
+
+    /// Back through one level.
+    fn backward(
+        &self,
+        tapes: &mut [Tape<T>],
+        dy: Option<SeqRef<'_, T>>,
+        states: &[[Option<&[T]>; 2]],
+        grads: &mut [Grads<T>],
+        accumulate: Accumulate,
+    ) -> Result<()> {
+        match (self, tapes, states, grads) {
+            (Level::One { layer, .. }, [tape], &[[dh, dc]], [grads]) => {
+                layer.backward(tape, Upstream { dy, dh, dc }, grads, accumulate)
+            }
+            (Level::Both { forward, backward, merge }, [tape_a, tape_b], &[[dh_a, dc_a], [dh_b, dc_b]], [a, b]) => {
+                let half;
+                let (dy_a, dy_b) = match (merge, dy) {
+                    (Merge::Concat, Some(dy)) => {
+                        let (first, second) = (forward.dims().output(), backward.dims().output());
+                        (Some(dy.channels(0, first)?), Some(dy.channels(first, second)?))
+                    }
+                    (Merge::Average, Some(dy)) => {
+                        half = halved(dy);
+                        let SeqShape { time, batch, channels, .. } = dy.shape();
+                        let dy = Some(SeqRef::new(&half, SeqShape::time_major(time, batch, channels))?);
+                        (dy, dy)
+                    }
+                    (_, dy) => (dy, dy),
+                };
+                let (layers, threads) = ([forward, backward], [forward.threads(), backward.threads()]);
+                let call = forward.check_tape(tape_a)?;
+                let apart = Threads::apart(threads, layers.map(Layer::dims), call.time, call.batch);
+                let threads = if apart { [Threads::One; 2] } else { threads };
+                let of_a = Upstream { dy: dy_a, dh: dh_a, dc: dc_a };
+                let of_b = Upstream { dy: dy_b, dh: dh_b, dc: dc_b };
+                schedule::both(
+                    apart,
+                    || forward.backward_on(threads[0], tape_a, of_a, a, accumulate),
+                    || backward.backward_on(threads[1], tape_b, of_b, b, accumulate),
+                )
+            }
+            _ => Err(Error::Unsupported { what: "tape", why: "it holds a call of another stack" }),
+        }
+    }
+}
+
+/// A sequence times 1/2, dense.
+fn halved<T: Element>(sequence: SeqRef<'_, T>) -> Vec<T> {
+    let SeqShape { time, batch, .. } = sequence.shape();
+    let rows = (0..if batch == 0 { 0 } else { time }).flat_map(|t| (0..batch).filter_map(move |n| sequence.row(t, n)));
+    rows.flatten().map(|&value| value * T::from_f64(0.5)).collect()
+}

@@ -1,0 +1,227 @@
+//! What a forward pass leaves for the backward pass.
+
+use crate::cell::{Cell, Reset};
+use crate::dims::Dims;
+use crate::error::{Error, Result};
+use crate::input::{Direction, Input, Rows, Source};
+use crate::seq::{SeqMut, SeqRef, SeqShape, product};
+use gatefold_kernels::buf::{Buf, padded};
+use gatefold_kernels::real::Real;
+use std::fmt;
+
+/// What [`Layer::record`](crate::Layer::record) keeps of a call for [`Layer::backward`](crate::Layer::backward): the input,
+/// the activated gates and the states of every step. It grows to what the largest call needs and is used again, by any
+/// layer of its element type.
+///
+/// It takes T N values of each input and state, and H values for each gate: one for a SimpleRNN, four for an LSTM and a
+/// GRU; with a projection H + P more.
+#[derive(Clone)]
+pub struct Tape<T> {
+    call: Option<Call>,
+    /// `[T, N, I]`, zeros where a row has ended.
+    x: Buf<T>,
+    /// `[T, N, width]`: the activated gates, then their gradients; see [`width`].
+    gates: Buf<T>,
+    /// `[T + 1, N, H or P]`: that before a step and that after it side by side, see [`planes`].
+    h: Buf<T>,
+    /// `[T + 1, N, H]`, of an LSTM.
+    c: Buf<T>,
+    /// Of every row, if the call had lengths.
+    lengths: Vec<usize>,
+}
+
+/// The call that is on a tape.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Call {
+    pub(crate) dims: Dims,
+    pub(crate) time: usize,
+    pub(crate) batch: usize,
+    pub(crate) direction: Direction,
+    pub(crate) has_lengths: bool,
+}
+
+impl Call {
+    pub(crate) fn new<T: Copy>(dims: Dims, input: &Input<'_, T>) -> Self {
+        let [time, batch, _] = input.sizes();
+        let has_lengths = matches!(input.rows, Rows::Lengths(_));
+        Call { dims, time, batch, direction: input.direction, has_lengths }
+    }
+}
+
+impl<T> fmt::Debug for Tape<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tape").field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+/// Values that a row of the tape has for a step, in blocks of H:
+///
+/// | | recorded | after back-propagation |
+/// | --- | --- | --- |
+/// | SimpleRNN | h' | da |
+/// | LSTM | i, f, g, o | da_i, da_f, da_g, da_o |
+/// | with projection | the same, m = o tanh(c'), room for P values | the same, m, dh' |
+/// | GRU, reset after | r, z, n, R_n h + b_rn | da_r, da_z, r da_n, da_n |
+/// | GRU, reset before | r, z, n, r h | da_r, da_z, da_n, r h |
+pub(crate) fn width(dims: Dims) -> Option<usize> {
+    let blocks = match dims.cell {
+        Cell::SimpleRnn { .. } => 1,
+        Cell::Lstm if dims.projection.is_some() => 5,
+        Cell::Lstm | Cell::Gru { .. } => 4,
+    };
+    dims.hidden.checked_mul(blocks)?.checked_add(dims.projection.unwrap_or(0))
+}
+
+/// How a gate's gradients are found on a tape, in blocks of H columns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GateColumns {
+    /// The gradient on the side of W.
+    pub(crate) w: usize,
+    /// The gradient on the side of R.
+    pub(crate) r: usize,
+    /// What R was multiplied with, if it is on the tape and not h.
+    pub(crate) operand: Option<usize>,
+}
+
+/// Of every gate, in the canonical order.
+pub(crate) fn gate_columns(cell: Cell) -> impl Iterator<Item = GateColumns> {
+    (0..cell.gates()).map(move |gate| match (cell, gate) {
+        (Cell::Gru { reset: Reset::After }, 2) => GateColumns { w: 3, r: 2, operand: None },
+        (Cell::Gru { reset: Reset::Before }, 2) => GateColumns { w: 2, r: 2, operand: Some(3) },
+        _ => GateColumns { w: gate, r: gate, operand: None },
+    })
+}
+
+/// The planes of a state before and after the step at time t, of T + 1.
+pub(crate) fn planes(direction: Direction, t: usize) -> (usize, usize) {
+    match direction {
+        Direction::Forward => (t, t + 1),
+        Direction::Reverse(_) => (t + 1, t),
+    }
+}
+
+/// A tape, to be written by some rows of a batch.
+pub(crate) struct TapeMut<'a, T> {
+    pub(crate) gates: SeqMut<'a, T>,
+    pub(crate) h: SeqMut<'a, T>,
+    /// Without channels where there is no cell state.
+    pub(crate) c: SeqMut<'a, T>,
+}
+
+impl<'a, T> TapeMut<'a, T> {
+    /// The first `rows` rows, and the rest.
+    pub(crate) fn split(self, rows: usize) -> Result<(Self, Self)> {
+        let ((gates0, gates1), (h0, h1), (c0, c1)) =
+            (self.gates.split_batch(rows)?, self.h.split_batch(rows)?, self.c.split_batch(rows)?);
+        Ok((TapeMut { gates: gates0, h: h0, c: c0 }, TapeMut { gates: gates1, h: h1, c: c1 }))
+    }
+}
+
+/// A tape that was recorded: its gates are overwritten by their gradients.
+pub(crate) struct Recorded<'a, T> {
+    pub(crate) x: SeqRef<'a, T>,
+    pub(crate) h: SeqRef<'a, T>,
+    pub(crate) c: SeqRef<'a, T>,
+    pub(crate) gates: &'a mut [T],
+    pub(crate) shape: SeqShape,
+    pub(crate) lengths: Option<&'a [usize]>,
+}
+
+/// The sizes of what stands on a tape.
+struct Shapes {
+    x: SeqShape,
+    gates: SeqShape,
+    h: SeqShape,
+    c: SeqShape,
+}
+
+impl Shapes {
+    fn new<T: Real>(Call { dims, time, batch, .. }: Call) -> Option<Self> {
+        let shape = |time, channels| SeqShape::time_major(time, batch, channels);
+        let width = width(dims)?;
+        let gates = SeqShape { channels: width, ..shape(time, padded::<T>(width)) };
+        let cell = if dims.cell.has_cell_state() { dims.hidden } else { 0 };
+        let more = time.checked_add(1)?;
+        Some(Shapes { x: shape(time, dims.input), gates, h: shape(more, dims.output()), c: shape(more, cell) })
+    }
+}
+
+/// Values of dense or padded steps.
+fn len(shape: SeqShape) -> Option<usize> {
+    product(&[shape.time, shape.batch, shape.batch_stride])
+}
+
+impl<T: Real> Tape<T> {
+    /// An empty one, which the first call makes large enough.
+    pub fn new() -> Self {
+        let [x, gates, h, c] = std::array::from_fn(|_| Buf::empty());
+        Tape { call: None, x, gates, h, c, lengths: Vec::new() }
+    }
+
+    /// Takes down x, and makes room for the rest. It holds nothing before [`Tape::finish`].
+    pub(crate) fn begin(&mut self, call: Call, input: &Input<'_, T>) -> Result<TapeMut<'_, T>> {
+        self.call = None;
+        let Call { dims, time, batch, has_lengths, .. } = call;
+        let Source::Padded(x) = input.x else {
+            return Err(Error::Unsupported { what: "training on a packed sequence", why: "give lengths instead" });
+        };
+        self.lengths.clear();
+        if let Rows::Lengths(lengths) = input.rows {
+            self.lengths.extend_from_slice(lengths);
+        }
+        let shapes = Shapes::new::<T>(call).ok_or(Error::TooLarge { argument: "batch" })?;
+        for (buf, shape) in
+            [(&mut self.x, shapes.x), (&mut self.gates, shapes.gates), (&mut self.h, shapes.h), (&mut self.c, shapes.c)]
+        {
+            buf.reserve(len(shape).ok_or(Error::TooLarge { argument: "batch" })?)?;
+        }
+        let steps = if batch == 0 { 0 } else { time };
+        let rows = (0..steps).flat_map(|t| (0..batch).map(move |n| (t, n)));
+        for ((t, n), to) in rows.zip(self.x.chunks_exact_mut(dims.input)) {
+            let has_ended = has_lengths && t >= self.lengths[n];
+            match x.row(t, n) {
+                Some(from) if !has_ended => to.copy_from_slice(from),
+                _ => to.fill(T::ZERO),
+            }
+        }
+        Ok(TapeMut {
+            gates: SeqMut::new(&mut self.gates, shapes.gates)?,
+            h: SeqMut::new(&mut self.h, shapes.h)?,
+            c: SeqMut::new(&mut self.c, shapes.c)?,
+        })
+    }
+
+    /// The call has been recorded.
+    pub(crate) fn finish(&mut self, call: Call) {
+        self.call = Some(call);
+    }
+
+    /// Forgets the call, as after an error or a backward pass.
+    pub(crate) fn clear(&mut self) {
+        self.call = None;
+    }
+
+    /// The call that is on it.
+    pub(crate) fn call(&self) -> Option<Call> {
+        self.call
+    }
+
+    /// What was recorded.
+    pub(crate) fn recorded(&mut self, call: Call) -> Result<Recorded<'_, T>> {
+        let shapes = Shapes::new::<T>(call).ok_or(Error::TooLarge { argument: "batch" })?;
+        Ok(Recorded {
+            x: SeqRef::new(&self.x, shapes.x)?,
+            h: SeqRef::new(&self.h, shapes.h)?,
+            c: SeqRef::new(&self.c, shapes.c)?,
+            gates: &mut self.gates,
+            shape: shapes.gates,
+            lengths: call.has_lengths.then_some(&self.lengths[..]),
+        })
+    }
+}
+
+impl<T: Real> Default for Tape<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
