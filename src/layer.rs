@@ -67,6 +67,8 @@ pub struct Layer<T> {
     weights: Option<Weights<T>>,
     isa: Isa,
     threads: Threads,
+    /// How often the weights were replaced.
+    replaced: usize,
 }
 
 /// What [`Layer::forward`] and [`Layer::forward_last`] return.
@@ -134,7 +136,8 @@ impl<T: Element> Layer<T> {
         let isa = options.isa.map_or_else(Isa::chosen, Ok)?;
         let dims = weights.dims();
         let stages = Stage::all(isa, product, &weights)?;
-        Ok(Layer { dims, stages, weights: options.keep_weights.then_some(weights), isa, threads: options.threads })
+        let weights = options.keep_weights.then_some(weights);
+        Ok(Layer { dims, stages, weights, isa, threads: options.threads, replaced: 0 })
     }
 
     /// Replaces the weights: they are packed into the same memory. States of the layer stay valid.
@@ -150,6 +153,7 @@ impl<T: Element> Layer<T> {
         same("hidden", own.hidden, other.hidden)?;
         same("projection", own.projection.unwrap_or(0), other.projection.unwrap_or(0))?;
         Stage::pack(&mut self.stages, &weights)?;
+        self.replaced = self.replaced.wrapping_add(1);
         if self.weights.is_some() {
             self.weights = Some(weights);
         }
@@ -213,6 +217,11 @@ impl<T: Element> Layer<T> {
         self.forward_on(self.threads, x.into(), state, y, workspace, None)
     }
 
+    /// What a tape keeps of a call.
+    pub(crate) fn call(&self, input: &Input<'_, T>) -> Call {
+        Call::new(self.dims, self.replaced, input)
+    }
+
     /// The same on so many threads, and on a tape if there is one.
     pub(crate) fn forward_on(
         &self,
@@ -232,7 +241,7 @@ impl<T: Element> Layer<T> {
         input.check(self.dims.variant.attention)?;
         self.check_state(batch, state)?;
         y.check(time, batch, input.packed_rows(), self.dims.output())?;
-        let call = Call::new(self.dims, &input);
+        let call = self.call(&input);
         let recording = tape.as_mut().map(|tape| tape.begin(call, &input)).transpose()?;
         // Steps without rows have no memory behind them: there may be more than could ever be counted to.
         if batch > 0 {

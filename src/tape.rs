@@ -34,6 +34,8 @@ pub struct Tape<T> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Call {
     pub(crate) dims: Dims,
+    /// How often the layer's weights had been replaced.
+    pub(crate) replaced: usize,
     pub(crate) time: usize,
     pub(crate) batch: usize,
     pub(crate) direction: Direction,
@@ -41,10 +43,10 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new<T: Copy>(dims: Dims, input: &Input<'_, T>) -> Self {
+    pub(crate) fn new<T: Copy>(dims: Dims, replaced: usize, input: &Input<'_, T>) -> Self {
         let [time, batch, _] = input.sizes();
         let has_lengths = matches!(input.rows, Rows::Lengths(_));
-        Call { dims, time, batch, direction: input.direction, has_lengths }
+        Call { dims, replaced, time, batch, direction: input.direction, has_lengths }
     }
 }
 

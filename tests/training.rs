@@ -295,3 +295,22 @@ fn gradients_add_up() {
         assert_eq!(both.dx, b.dx, "{cell:?}");
     }
 }
+
+#[test]
+fn a_tape_from_before_other_weights_is_refused() {
+    let weights = || gatefold::Weights::new(Cell::Lstm, 1, 1, vec![0.5f64; 4], vec![0.1; 4], None, None).unwrap();
+    let mut layer = Layer::new(weights(), Options { keep_weights: true, ..Options::default() }).unwrap();
+    let (mut tape, mut grads) = (Tape::new(), Grads::new());
+    let x = time_major(&[1.0, -1.0], [2, 1, 1]).unwrap();
+    let record = |layer: &Layer<f64>, tape: &mut Tape<f64>| {
+        let mut state = layer.state(1).unwrap();
+        layer.record(x, &mut state, Output::StateOnly, tape, &mut Workspace::new()).unwrap();
+    };
+    record(&layer, &mut tape);
+    layer.set_weights(weights()).unwrap();
+    let upstream = Upstream { dy: None, dh: Some(&[1.0]), dc: None };
+    let refused = layer.backward(&mut tape, upstream, &mut grads, Accumulate::Overwrite).unwrap_err();
+    assert!(refused.to_string().contains("the weights were replaced"), "{refused}");
+    record(&layer, &mut tape);
+    layer.backward(&mut tape, upstream, &mut grads, Accumulate::Overwrite).unwrap();
+}

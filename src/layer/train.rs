@@ -104,7 +104,10 @@ impl<T: Element> Layer<T> {
     /// The call on a tape, if it is one of this layer's.
     pub(crate) fn check_tape(&self, tape: &Tape<T>) -> Result<Call> {
         match tape.call() {
-            Some(call) if call.dims == self.dims => Ok(call),
+            Some(call) if call.dims == self.dims && call.replaced == self.replaced => Ok(call),
+            Some(call) if call.dims == self.dims => {
+                Err(Error::Unsupported { what: "tape", why: "the weights were replaced since it was recorded" })
+            }
             Some(_) => Err(Error::Unsupported { what: "tape", why: "it holds a call of another cell or size" }),
             None => Err(Error::Unsupported { what: "tape", why: "it holds no call; a backward pass uses it up" }),
         }

@@ -87,7 +87,7 @@ impl<T: Element> Stack<T> {
     /// Tapes of a call without rows.
     fn begin_empty(&self, input: &Input<'_, T>, tapes: &mut [Tape<T>]) {
         for ((layer, direction), tape) in self.levels.iter().flat_map(Level::layers).zip(tapes) {
-            tape.finish(crate::tape::Call::new(layer.dims(), &input.for_layer(false, direction)));
+            tape.finish(layer.call(&input.for_layer(false, direction)));
         }
     }
 
