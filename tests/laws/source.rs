@@ -35,9 +35,10 @@ fn read_folder(folder: &Path, prefix: &str, sources: &mut Vec<Source>) {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         let path = format!("{prefix}{name}");
-        if [".git", "target"].contains(&name.as_str()) {
+        let kind = entry.file_type().unwrap();
+        if [".git", "target"].contains(&name.as_str()) || kind.is_symlink() {
             continue;
-        } else if entry.file_type().unwrap().is_dir() {
+        } else if kind.is_dir() {
             read_folder(&entry.path(), &format!("{path}/"), sources);
         } else if let Ok(text) = String::from_utf8(fs::read(entry.path()).unwrap()) {
             sources.push(Source::new(&path, &text));
