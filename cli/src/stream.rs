@@ -26,7 +26,7 @@ pub fn run(model: &Model<'_>, input: &Path, output: &Path) -> Result<Option<Outp
     let shape = pieces.shape().to_vec();
     let axis = model.time_axis(shape.len())?;
     // All sizes before time must be 1: then a piece of time is a piece of the file.
-    let is_long = shape.get(axis).is_some_and(|&time| time > BLOCK);
+    let is_long = shape.get(axis).is_some_and(|&time| time > BLOCK) && !shape.contains(&0);
     if !is_long || shape.len() > 3 || shape[..axis].iter().any(|&size| size != 1) {
         return Ok(None);
     }

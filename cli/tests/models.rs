@@ -3,11 +3,12 @@
 mod command;
 
 use command::{gatefold, sample, samples};
-use gatefold_models::{Tensor, numpy, safetensors};
+use gatefold_models::{Data, Tensor, numpy, safetensors};
 use predicates::prelude::*;
 use predicates::str::contains;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// `file.ext` with another ending.
@@ -236,4 +237,19 @@ fn long_sequences_stream_through() {
     run("y.npy", "state.npz").stderr(contains(warning.as_str()));
     run("whole.npz", "whole_state.npz").stderr(contains(warning.as_str()));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5);
+}
+
+/// An axis that is empty leaves the others free to be of any size.
+#[test]
+fn a_batch_of_no_rows_takes_no_time() {
+    let folder = TempDir::new().unwrap();
+    let [x, y] = ["x.npy", "y.npy"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    for (order, shape) in [("--batch-first", [0, 1 << 40, 15]), ("--time-major", [1 << 40, 0, 15])] {
+        numpy::write_npy(&x, &Tensor::new(shape.to_vec(), Data::F32(Vec::new())).unwrap()).unwrap();
+        gatefold(["run", &sample("torch_models/gru.pt"), order, "--input", &x, "--output", &y])
+            .timeout(Duration::from_secs(60))
+            .assert()
+            .success();
+        assert_eq!(numpy::read_npy(&y).unwrap().shape(), [shape[0], shape[1], 37]);
+    }
 }

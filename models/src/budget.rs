@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// trained weights reach, and below what would exhaust a machine that can hold the file.
 #[derive(Debug)]
 pub(crate) struct Budget {
+    granted: u64,
     left: u64,
 }
 
@@ -18,7 +19,13 @@ impl Budget {
     const FLOOR: u64 = 1 << 20;
 
     pub(crate) fn of_file(len: usize) -> Self {
-        Budget { left: Self::granted(len) }
+        let granted = Self::granted(len);
+        Budget { granted, left: granted }
+    }
+
+    /// All that was granted, and how much of it was taken.
+    pub(crate) fn state(&self) -> (u64, u64) {
+        (self.granted, self.granted - self.left)
     }
 
     /// What a file of `len` bytes is granted.
@@ -28,7 +35,9 @@ impl Budget {
 
     /// Adds what another file of `len` bytes grants.
     pub(crate) fn grant(&mut self, len: u64) {
-        self.left = self.left.saturating_add(len.saturating_mul(Self::FACTOR));
+        let more = len.saturating_mul(Self::FACTOR).min(u64::MAX - self.granted);
+        self.granted += more;
+        self.left += more;
     }
 
     /// Takes `bytes` for what stands at `place`.

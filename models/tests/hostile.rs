@@ -208,14 +208,21 @@ fn repeated_strings_are_bounded() {
     assert!(error.contains("read too often"), "{error}");
 }
 
+/// A field of a protocol buffer that has a length.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    assert!(content.len() < 1 << 21);
+    let length = [content.len() as u8 | 0x80, (content.len() >> 7) as u8 | 0x80, (content.len() >> 14) as u8];
+    [&[number << 3 | 2][..], &length, content].concat()
+}
+
+/// An ONNX model of nothing but a graph.
+fn graph_alone(graph: &[u8]) -> Vec<u8> {
+    field(7, graph)
+}
+
 /// A graph in which each node doubles the value before it is stopped, whether the value is large or empty.
 #[test]
 fn doubling_is_bounded() {
-    fn field(number: u8, content: &[u8]) -> Vec<u8> {
-        assert!(content.len() < 1 << 14);
-        let length = [content.len() as u8 | 0x80, (content.len() >> 7) as u8];
-        [&[number << 3 | 2][..], &length, content].concat()
-    }
     for size in [0_u8, 100] {
         let dims = [0x08, size, 0x10, 0x02];
         let data = field(9, &vec![1; size.into()]);
@@ -226,10 +233,42 @@ fn doubling_is_bounded() {
             let axis = field(5, &[field(1, b"axis"), vec![0x18, 0, 0xa0, 0x01, 2]].concat());
             graph.extend(field(1, &[input.clone(), input, output, field(4, b"Concat"), axis].concat()));
         }
-        let file = field(7, &graph);
+        let file = graph_alone(&graph);
         let constant = |name| measured(&file, |bytes| onnx::from_bytes(bytes, None)?.constant(name));
         assert_eq!(constant("3").unwrap().unwrap().shape(), [usize::from(size) * 8]);
         let error = constant("60").unwrap_err().to_string();
         assert!(error.contains("than the"), "{error}");
     }
+}
+
+/// All that there is to tell of the recurrent nodes of a file, kept.
+fn kept_nodes(file: &[u8]) -> Vec<Result<onnx::RecurrentNode, Error>> {
+    measured(file, |bytes| Ok(onnx::from_bytes(bytes, None)?.recurrent_nodes().collect())).unwrap()
+}
+
+/// Thousands of nodes that share the weights which are most of the file.
+#[test]
+fn shared_weights_are_bounded() {
+    let weights = |name: &[u8]| {
+        let description = [0x08, 1, 0x08, 0xc0, 0x01, 0x08, 64, 0x10, 1];
+        field(5, &[&description, &field(9, &[0; 192 * 64 * 4])[..], &field(8, name)].concat())
+    };
+    let node = field(1, &[field(1, b"X"), field(1, b"W"), field(1, b"R"), field(4, b"GRU")].concat());
+    let file = |count| graph_alone(&[weights(b"W"), weights(b"R"), node.repeat(count)].concat());
+    assert!(kept_nodes(&file(50)).iter().all(Result::is_ok));
+    let nodes = kept_nodes(&file(3000));
+    assert_eq!(nodes.len(), 3000);
+    let error = nodes.last().unwrap().as_ref().unwrap_err().to_string();
+    assert!(error.contains("node GRU#2999: weights that nodes share: claims"), "{error}");
+}
+
+/// A thousand nodes inside of one whose name is most of the file, and stands in the path of each.
+#[test]
+fn long_paths_are_bounded() {
+    let inner = field(1, &field(4, b"GRU")).repeat(1000);
+    let body = [field(1, b"then_branch"), field(6, &inner), vec![0xa0, 0x01, 5]].concat();
+    let outer = [field(3, &[b'n'; 50_000]), field(4, b"If"), field(5, &body)].concat();
+    let nodes = kept_nodes(&graph_alone(&field(1, &outer)));
+    let error = nodes.last().unwrap().as_ref().unwrap_err().to_string();
+    assert!(error.contains("names of nodes"), "{error}");
 }

@@ -172,6 +172,9 @@ impl Model {
 
     /// Every `RNN`, `GRU`, `LSTM` and ONNX Runtime's `DynamicQuantizeLSTM` of the graph and the graphs inside of it, in
     /// their order, each read when it is reached. One that cannot be read does not hide the others.
+    ///
+    /// Nodes may share weights, of which each gets its own copy: once all copies are some dozens of times the file, the
+    /// nodes that are left are refused as too large.
     pub fn recurrent_nodes(&self) -> impl Iterator<Item = Result<RecurrentNode>> + '_ {
         recurrent::nodes(self)
     }

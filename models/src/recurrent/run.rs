@@ -40,7 +40,7 @@ impl<T: Element> Recurrent<T> {
 
     /// The same, at most `chunk` steps at a time, which bounds the memory between layers; after each chunk, `progress` is
     /// called with the number of steps done so far. The whole is one chunk where [`is_causal`](Self::is_causal) does not
-    /// hold or there is a mask. The outputs have the same bits.
+    /// hold, there is a mask, or the batch has no rows. The outputs have the same bits.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -96,7 +96,8 @@ impl<T: Element> Recurrent<T> {
         };
         let lengths = self.lengths(inputs, extent)?;
         let mask = self.mask(inputs, extent)?;
-        let whole = !self.is_causal() || mask.is_some();
+        // A batch of no rows may have more steps than can be counted to.
+        let whole = !self.is_causal() || mask.is_some() || batch == 0;
         let chunk = if whole { usize::MAX } else { chunk.max(1) };
         let shape = self.y_shape(extent);
         let mut y = room(&shape)?;

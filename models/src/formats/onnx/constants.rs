@@ -43,6 +43,11 @@ impl<'a> Resolver<'a> {
         Resolver { model, budget: super::budget(model), granted: Granted::new(), depth: 0 }
     }
 
+    /// The budget of all of its constants.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     pub(super) fn stored(&mut self, stored: &StoredTensor) -> Result<Tensor> {
         tensors::tensor(self.model, stored, &mut self.budget, &mut self.granted)
     }

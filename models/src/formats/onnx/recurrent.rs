@@ -2,7 +2,8 @@
 
 use super::constants::{Resolver, Scope};
 use super::{Attribute, Graph, Model, Node, quantized};
-use crate::error::{Error, Result};
+use crate::budget::Budget;
+use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{Dtype, Tensor};
 
 /// Which of the three operators a node is.
@@ -87,15 +88,47 @@ pub struct RecurrentNode {
 /// Every recurrent node of `model`, read when it is reached.
 pub(super) fn nodes(model: &Model) -> impl Iterator<Item = Result<RecurrentNode>> + '_ {
     let mut places = Vec::new();
-    collect(&model.graph, "", &mut Vec::new(), &mut places);
-    let in_functions = model.functions.iter().flat_map(|function| {
-        let recurrent = function.nodes.iter().enumerate().filter(|(_, node)| kind(node).is_some());
-        recurrent.map(|(index, node)| {
-            let place = format!("function {}: {}", function.name, label(node, index));
-            Err(Error::unsupported(place, "a recurrent node of a function"))
-        })
+    let collected = collect(&model.graph, "", &mut Vec::new(), &mut places, &mut super::budget(model));
+    // Of each function the first stands for all, whose errors would repeat the function's name.
+    let in_functions = model.functions.iter().filter_map(|function| {
+        let (index, node) = function.nodes.iter().enumerate().find(|(_, node)| kind(node).is_some())?;
+        let place = format!("function {}: {}", function.name, label(node, index));
+        Some(Err(Error::unsupported(place, "a recurrent node of a function")))
     });
-    places.into_iter().map(|place| read(model, &place)).chain(in_functions)
+    let mut ledger = Ledger::default();
+    let read = move |place| ledger.read(model, &place);
+    places.into_iter().map(read).chain(collected.err().map(Err)).chain(in_functions)
+}
+
+/// What was spent on the nodes of a model, which may all have the same weights.
+#[derive(Debug, Default)]
+struct Ledger {
+    spent: u64,
+    allowed: u64,
+    closed: bool,
+}
+
+impl Ledger {
+    /// How many nodes may spend all that one may. A node whose weights are the whole file and stand in it as they are
+    /// spends little, so that a recurrence may be unrolled into some dozens that share them.
+    const SHARING: u64 = 2;
+
+    fn read(&mut self, model: &Model, place: &Place<'_>) -> Result<RecurrentNode> {
+        let mut resolver = Resolver::new(model);
+        let mut node = if self.closed { Err(self.too_much()) } else { read(&mut resolver, place) };
+        let (granted, spent) = resolver.budget().state();
+        self.allowed = self.allowed.max(granted.saturating_mul(Self::SHARING));
+        self.spent = self.spent.saturating_add(spent);
+        if self.spent > self.allowed && !self.closed {
+            self.closed = true;
+            node = Err(self.too_much());
+        }
+        node.map_err(|error| error.within(format_args!("node {}", place.path)))
+    }
+
+    fn too_much(&self) -> Error {
+        Error::new("weights that nodes share", ErrorKind::TooLarge { claimed: self.spent, allowed: self.allowed })
+    }
 }
 
 /// A recurrent node, and the graphs that it lies in, the outermost first.
@@ -105,19 +138,31 @@ struct Place<'a> {
     node: &'a Node,
 }
 
-fn collect<'a>(graph: &'a Graph, prefix: &str, graphs: &mut Vec<&'a Graph>, places: &mut Vec<Place<'a>>) {
+fn collect<'a>(
+    graph: &'a Graph,
+    prefix: &str,
+    graphs: &mut Vec<&'a Graph>,
+    places: &mut Vec<Place<'a>>,
+    budget: &mut Budget,
+) -> Result<()> {
     graphs.push(graph);
     for (index, node) in graph.nodes.iter().enumerate() {
         if kind(node).is_some() {
-            places.push(Place { path: format!("{prefix}{}", label(node, index)), graphs: graphs.clone(), node });
+            let path = format!("{prefix}{}", label(node, index));
+            // Also in what is read, made ready or refused.
+            budget.take(4 * path.len() as u64 + 8 * graphs.len() as u64, "names of nodes")?;
+            places.push(Place { path, graphs: graphs.clone(), node });
         }
         for (name, attribute) in &node.attributes {
             if let Attribute::Graph(inner) = attribute {
-                collect(inner, &format!("{prefix}{}/{name}/", label(node, index)), graphs, places);
+                let prefix = format!("{prefix}{}/{name}/", label(node, index));
+                budget.take(prefix.len() as u64, "names of nodes")?;
+                collect(inner, &prefix, graphs, places, budget)?;
             }
         }
     }
     graphs.pop();
+    Ok(())
 }
 
 fn label(node: &Node, index: usize) -> String {
@@ -133,31 +178,29 @@ fn kind(node: &Node) -> Option<(Cell, bool)> {
     kinds.into_iter().find(|(op_type, _)| node.is(op_type)).map(|(_, cell)| (cell, false))
 }
 
-fn read(model: &Model, place: &Place<'_>) -> Result<RecurrentNode> {
+fn read(resolver: &mut Resolver<'_>, place: &Place<'_>) -> Result<RecurrentNode> {
     fn with_scope<T>(graphs: &[&Graph], outer: Option<&Scope<'_>>, f: &mut dyn FnMut(&Scope<'_>) -> T) -> Option<T> {
         let (graph, inner) = graphs.split_first()?;
         let scope = Scope { graph, outer };
         if inner.is_empty() { Some(f(&scope)) } else { with_scope(inner, Some(&scope), f) }
     }
-    let (cell, quantized) = kind(place.node).ok_or_else(|| Error::unsupported(&place.path, &place.node.op_type))?;
+    let (cell, quantized) = kind(place.node).ok_or_else(|| Error::unsupported("", &place.node.op_type))?;
     let mut reader = |scope: &Scope<'_>| {
-        let mut reader = Reader { node: place.node, cell, quantized, resolver: Resolver::new(model), scope: *scope };
-        reader.read(&place.path)
+        Reader { node: place.node, cell, quantized, resolver: &mut *resolver, scope: *scope }.read(&place.path)
     };
-    let node = with_scope(&place.graphs, None, &mut reader).ok_or_else(|| Error::missing(&place.path, "the graph"))?;
-    node.map_err(|error| error.within(format_args!("node {}", place.path)))
+    with_scope(&place.graphs, None, &mut reader).ok_or_else(|| Error::missing("", "the graph"))?
 }
 
 /// A node that is being read.
-struct Reader<'a> {
+struct Reader<'a, 'm> {
     node: &'a Node,
     cell: Cell,
     quantized: bool,
-    resolver: Resolver<'a>,
+    resolver: &'a mut Resolver<'m>,
     scope: Scope<'a>,
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn read(&mut self, path: &str) -> Result<RecurrentNode> {
         self.check_names()?;
         let direction = match self.text("direction")?.unwrap_or("forward") {

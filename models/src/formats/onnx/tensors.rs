@@ -73,7 +73,8 @@ fn describe(file: &[u8], span: Span, budget: &mut Budget) -> Result<Description>
         }
     }
     let Ok(dtype) = dtype(tensor.data_type) else { return Ok(tensor) };
-    budget.take(span.len() as u64 * 8, "typed data")?;
+    let raw = tensor.raw.as_ref().map_or(0, |raw| raw.len());
+    budget.take((span.len() - raw) as u64 * 8, "typed data")?;
     for field in Fields::new(file, span) {
         let (number, value) = field?;
         append_typed(file, number, value, dtype, &mut tensor.typed)?;
