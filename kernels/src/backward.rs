@@ -240,11 +240,18 @@ fn simple_relu<T: Real, S: Simd<T>>(s: S, row: Row<'_, T>) {
     }
 }
 
+/// Four gates of a block. (A closure that `array::from_fn` calls would be a function of its own.)
+#[inline(always)]
+fn gates<T: Real, S: Simd<T>>(s: S, row: &Row<'_, T>, at: usize) -> [S::V; 4] {
+    let [a, b, c, d] = &row.gates;
+    [read(s, a, at), read(s, b, at), read(s, c, at), read(s, d, at)]
+}
+
 /// c' = f c + i g, h' = o tanh(c').
 #[inline(always)]
 fn lstm<T: Real, S: Simd<T>>(s: S, row: Row<'_, T>) {
     for at in row.blocks(s) {
-        let [i, f, g, o] = std::array::from_fn(|gate| read(s, row.gates[gate], at));
+        let [i, f, g, o] = gates(s, &row, at);
         let dh = read(s, row.dh, at);
         let out = tanh(s, read(s, row.after, at));
         let dc = flush(s, s.add(read(s, row.other, at), of_tanh(s, out, s.mul(dh, o))));
@@ -268,7 +275,7 @@ fn of_update<T: Real, S: Simd<T>>(s: S, [z, n, h, dh]: [S::V; 4]) -> [S::V; 3] {
 #[inline(always)]
 fn gru_after<T: Real, S: Simd<T>>(s: S, row: Row<'_, T>) {
     for at in row.blocks(s) {
-        let [r, z, n, q] = std::array::from_fn(|gate| read(s, row.gates[gate], at));
+        let [r, z, n, q] = gates(s, &row, at);
         let [da_z, da_n, past] = of_update(s, [z, n, read(s, row.before, at), read(s, row.dh, at)]);
         write(s, row.gates[0], at, of_sigmoid(s, r, s.mul(da_n, q)));
         write(s, row.gates[1], at, da_z);
