@@ -1,7 +1,7 @@
 //! What a layer is run over: a sequence, and what there is to say about it.
 
-use crate::error::{Error, Result};
-use crate::seq::{MatRef, SeqRef};
+use crate::error::{Error, Result, same};
+use crate::seq::{MatRef, SeqRef, product};
 
 /// A sequence with all that a call may say about it. A [`SeqRef`] alone is one: whole rows, from the first step to the last.
 ///
@@ -156,13 +156,15 @@ impl<'a, T: Copy> Input<'a, T> {
         }
     }
 
+    /// Rows of all steps together, if they can be counted.
+    pub(crate) fn all_rows(&self) -> Option<usize> {
+        let [time, batch, _] = self.sizes();
+        self.packed_rows().or_else(|| product(&[time, batch]))
+    }
+
     /// Checks everything against the sizes of x, and attention against whether the layer asks for it.
     pub(crate) fn check(&self, attended: bool) -> Result<()> {
         let [time, batch, _] = self.sizes();
-        let same = |argument, expected, found| match expected == found {
-            true => Ok(()),
-            false => Err(Error::Shape { argument, expected, found }),
-        };
         if let Source::Packed { data, batch_sizes } = self.x {
             for pair in batch_sizes.windows(2) {
                 at_most("batch_sizes", pair[0], pair[1])?;

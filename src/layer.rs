@@ -6,7 +6,7 @@ mod typed;
 pub use typed::{Gru, Lstm, SimpleRnn};
 
 use crate::dims::Dims;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, same};
 use crate::gemm::{Backend, Element, Gemm};
 use crate::input::{Input, Source};
 use crate::output::Output;
@@ -283,16 +283,9 @@ impl<T: Element> Layer<T> {
     /// As [`Layer::forward_into`].
     pub fn forward<'a>(&self, x: impl Into<Input<'a, T>>, initial: Option<&State<T>>) -> Result<Forward<T>> {
         let input = x.into();
-        let ([time, batch, _], channels) = (input.sizes(), self.dims.output());
-        let mut y = values(&[input.packed_rows().unwrap_or(product(&[time, batch]).unwrap_or(usize::MAX)), channels])?;
-        let output = match input.x {
-            Source::Padded(x) if is_batch_major(x.shape()) => {
-                Output::Sequence(batch_major_mut(&mut y, [batch, time, channels])?)
-            }
-            Source::Padded(_) => Output::Sequence(time_major_mut(&mut y, [time, batch, channels])?),
-            Source::Packed { data, .. } => Output::Packed(MatMut::dense(&mut y, data.rows(), channels)?),
-        };
-        let state = self.forward_from(input, initial, output)?;
+        let channels = self.dims.output();
+        let mut y = values(&[input.all_rows().unwrap_or(usize::MAX), channels])?;
+        let state = self.forward_from(input, initial, dense_output(&mut y, &input, channels)?)?;
         Ok(Forward { y, state })
     }
 
@@ -320,8 +313,20 @@ impl<T: Element> Layer<T> {
     }
 }
 
-fn same(argument: &'static str, expected: usize, found: usize) -> Result<()> {
-    if expected == found { Ok(()) } else { Err(Error::Shape { argument, expected, found }) }
+/// `y`, which [`values`] made for all of it, as the outputs of a call in the order of its input.
+pub(crate) fn dense_output<'a, T: Element>(
+    y: &'a mut [T],
+    input: &Input<'_, T>,
+    channels: usize,
+) -> Result<Output<'a, T>> {
+    let [time, batch, _] = input.sizes();
+    Ok(match input.x {
+        Source::Padded(x) if is_batch_major(x.shape()) => {
+            Output::Sequence(batch_major_mut(y, [batch, time, channels])?)
+        }
+        Source::Padded(_) => Output::Sequence(time_major_mut(y, [time, batch, channels])?),
+        Source::Packed { data, .. } => Output::Packed(MatMut::dense(y, data.rows(), channels)?),
+    })
 }
 
 /// Room for outputs.

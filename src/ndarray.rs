@@ -22,7 +22,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, same};
 use crate::gemm::Element;
 use crate::layer::{Layer, values};
 use crate::output::Output;
@@ -197,9 +197,5 @@ impl<T: Element> State<T> {
 
 /// An array of other rows may have as many values.
 fn rows<T>(expected: usize, array: ArrayView2<'_, T>) -> Result<()> {
-    let found = array.nrows();
-    if expected == found {
-        return Ok(());
-    }
-    Err(Error::Shape { argument: "rows", expected, found })
+    same("rows", expected, array.nrows())
 }

@@ -1,6 +1,6 @@
 //! Where the outputs of a sequence go.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, same};
 use crate::seq::{MatMut, SeqMut, SeqShape};
 
 /// Where the outputs of a sequence go. What is to be written must have these sizes; strides are free. H is P where there is
@@ -35,12 +35,7 @@ impl<T> Output<'_, T> {
                 return Err(Error::Unsupported { what: "this form of y", why });
             }
         };
-        for &(argument, expected, found) in sizes {
-            if expected != found {
-                return Err(Error::Shape { argument, expected, found });
-            }
-        }
-        Ok(())
+        sizes.iter().try_for_each(|&(argument, expected, found)| same(argument, expected, found))
     }
 
     /// The first `rows` batch rows, and the rest.

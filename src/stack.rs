@@ -10,12 +10,12 @@ pub use state::StackState;
 pub use train::{StackGrads, StackTape};
 pub use workspace::StackWorkspace;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, same};
 use crate::gemm::Element;
 use crate::input::{Direction, Input, Source};
-use crate::layer::values;
+use crate::layer::{dense_output, values};
 use crate::output::Output;
-use crate::seq::{MatMut, batch_major_mut, is_batch_major, product, time_major_mut};
+use crate::seq::{MatMut, product, time_major_mut};
 use crate::tape::Tape;
 use gatefold_kernels::mat::MatRef;
 use gatefold_kernels::seq::{SeqRef, SeqShape};
@@ -76,10 +76,7 @@ impl<T: Element> Stack<T> {
             return Err(Error::Zero { argument: "levels" });
         }
         for pair in levels.windows(2) {
-            let (expected, found) = (pair[0].output(), pair[1].input());
-            if expected != found {
-                return Err(Error::Shape { argument: "input of a layer", expected, found });
-            }
+            same("input of a layer", pair[0].output(), pair[1].input())?;
         }
         Ok(Stack { levels })
     }
@@ -154,14 +151,11 @@ impl<T: Element> Stack<T> {
         tapes: Option<&mut [Tape<T>]>,
     ) -> Result<()> {
         self.check(&input, state, &y)?;
-        let [time, batch, _] = input.sizes();
+        let [_, batch, _] = input.sizes();
         if batch == 0 {
             return Ok(());
         }
-        let rows = match input.packed_rows() {
-            Some(rows) => rows,
-            None => product(&[time, batch]).ok_or(Error::TooLarge { argument: "batch" })?,
-        };
+        let rows = input.all_rows().ok_or(Error::TooLarge { argument: "batch" })?;
         workspace.reserve(&self.levels, rows, batch)?;
         let StackWorkspace { layers: workspaces, between: [read, write], other } = workspace;
         let (mut states, mut tapes) = (state.states_mut(), tapes);
@@ -194,14 +188,8 @@ impl<T: Element> Stack<T> {
         input.check(attended)?;
         let layers = self.levels.iter().flat_map(Level::layers);
         let [time, batch, channels] = input.sizes();
-        let expected = self.input();
-        if expected != channels {
-            return Err(Error::Shape { argument: "x channels", expected, found: channels });
-        }
-        let (expected, found) = (layers.clone().count(), state.states().len());
-        if expected != found {
-            return Err(Error::Shape { argument: "states", expected, found });
-        }
+        same("x channels", self.input(), channels)?;
+        same("states", layers.clone().count(), state.states().len())?;
         for ((layer, direction), state) in layers.zip(state.states()) {
             layer.check_state(batch, state)?;
             input.for_layer(layer.dims().variant.attention, direction).check(layer.dims().variant.attention)?;
@@ -224,17 +212,8 @@ impl<T: Element> Stack<T> {
     /// As [`Stack::forward_into`].
     pub fn forward<'a>(&self, x: impl Into<Input<'a, T>>, initial: Option<&StackState<T>>) -> Result<StackForward<T>> {
         let (input, channels) = (x.into(), self.output());
-        let [time, batch, _] = input.sizes();
-        let rows = input.packed_rows().unwrap_or(product(&[time, batch]).unwrap_or(usize::MAX));
-        let mut y = values(&[rows, channels])?;
-        let output = match input.x {
-            Source::Padded(x) if is_batch_major(x.shape()) => {
-                Output::Sequence(batch_major_mut(&mut y, [batch, time, channels])?)
-            }
-            Source::Padded(_) => Output::Sequence(time_major_mut(&mut y, [time, batch, channels])?),
-            Source::Packed { .. } => Output::Packed(MatMut::dense(&mut y, rows, channels)?),
-        };
-        let state = self.forward_from(input, initial, output)?;
+        let mut y = values(&[input.all_rows().unwrap_or(usize::MAX), channels])?;
+        let state = self.forward_from(input, initial, dense_output(&mut y, &input, channels)?)?;
         Ok(StackForward { y, state })
     }
 

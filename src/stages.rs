@@ -55,11 +55,11 @@ fn parts(dims: Dims) -> Vec<Part> {
 
 /// Whether the fused stages compute the cell.
 fn is_fused(dims: Dims) -> bool {
-    match dims.cell {
-        Cell::SimpleRnn { activation: Activation::Tanh | Activation::Relu } => dims.variant == dims.cell.standard(),
-        Cell::SimpleRnn { .. } => false,
-        _ => dims.variant == dims.cell.standard(),
-    }
+    let has_stages = match dims.cell {
+        Cell::SimpleRnn { activation } => matches!(activation, Activation::Tanh | Activation::Relu),
+        Cell::Lstm | Cell::Gru { .. } => true,
+    };
+    has_stages && dims.variant == dims.cell.standard()
 }
 
 /// The weights of one stage, cut out of a layer's.
@@ -316,8 +316,7 @@ impl<T: Real> Stage<T> {
         let first = if stage == StageKind::GruCandidate { 2 * units } else { 0 };
         let (_, own) = gates.split_cols(first)?;
         let (mut product, mut beside) = own.split_cols(stage.shape().recurrent * units)?;
-        let (a, start) = (SeqRef::from_matrix(operand)?, Start::Continue { input, gates: stage.shape().chained() });
-        PackedGemm { isa, a, panel, c: product.reborrow(), order: GateOrder::Major, start, select }.run()?;
+        self.stored_product(panel, operand, product.reborrow(), input, select)?;
         if stage == StageKind::GruAfter {
             keep(product.as_ref(), 2 * units, &mut beside, 0, units);
         }
@@ -331,6 +330,20 @@ impl<T: Real> Stage<T> {
         Ok(())
     }
 
+    /// The recurrent product with its chains continued from the input's, gate after gate into `c: [N, G*H]`.
+    fn stored_product(
+        &self,
+        panel: &Panel<T>,
+        operand: MatRef<'_, T>,
+        c: MatMut<'_, T>,
+        input: MatRef<'_, T>,
+        select: Option<&[u32]>,
+    ) -> Result<()> {
+        let start = Start::Continue { input, gates: self.part.kind.shape().chained() };
+        let a = SeqRef::from_matrix(operand)?;
+        Ok(PackedGemm { isa: self.isa, a, panel, c, order: GateOrder::Major, start, select }.run()?)
+    }
+
     /// The same for a cell with options.
     fn general(
         &self,
@@ -341,16 +354,13 @@ impl<T: Real> Stage<T> {
     ) -> Result<()> {
         let StepPlanes { input, prev, next, y, row, select, .. } = planes;
         let (isa, stage) = (self.isa, self.part.kind);
-        let gates = stage.shape().chained();
         let order = match &self.engine {
             Engine::Packed { recurrent: panel, .. } => {
-                let (a, c, start) =
-                    (SeqRef::from_matrix(operand)?, product.reborrow(), Start::Continue { input, gates });
-                PackedGemm { isa, a, panel, c, order: GateOrder::Major, start, select }.run()?;
+                self.stored_product(panel, operand, product.reborrow(), input, select)?;
                 GateOrder::Panel
             }
             Engine::Foreign { gemm, r, .. } => {
-                let chained = gates * self.part.units;
+                let chained = stage.shape().chained() * self.part.units;
                 for n in 0..product.rows() {
                     if let (Some(to), Some(from)) = (product.row_mut(n), input.row(n)) {
                         to[..chained].copy_from_slice(&from[..chained]);

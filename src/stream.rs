@@ -1,6 +1,6 @@
 //! Streams: frames in, outputs out, the state kept.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, same};
 use crate::gemm::Element;
 use crate::input::Direction;
 use crate::output::Output;
@@ -75,9 +75,7 @@ impl<T: Element> Stream<T> {
         }
         for (argument, expected, found) in [("x", time * batch * input, x.len()), ("y", time * batch * output, y.len())]
         {
-            if expected != found {
-                return Err(Error::Shape { argument, expected, found });
-            }
+            same(argument, expected, found)?;
         }
         let x = time_major(x, [time, batch, input])?;
         let y = Output::Sequence(time_major_mut(y, [time, batch, output])?);

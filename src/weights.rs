@@ -8,7 +8,7 @@ pub mod pytorch;
 
 use crate::cell::{Activation, Cell};
 use crate::dims::Dims;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, same};
 use gatefold_kernels::real::Real;
 use std::fmt;
 
@@ -245,8 +245,7 @@ impl Sizes {
 
 /// Checks that an array has as many values as it must.
 pub(crate) fn expect<T>(argument: &'static str, expected: usize, values: &[T]) -> Result<()> {
-    let found = values.len();
-    if found == expected { Ok(()) } else { Err(Error::Shape { argument, expected, found }) }
+    same(argument, expected, values.len())
 }
 
 #[cfg(test)]

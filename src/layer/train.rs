@@ -1,9 +1,9 @@
 //! Training: a forward pass that keeps what the backward pass needs, and the backward pass.
 
-use super::{Layer, same};
+use super::Layer;
 use crate::backward::Pass;
 use crate::cell::{Activation, Cell};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, same};
 use crate::gemm::Element;
 use crate::grads::{Accumulate, Grads, Upstream};
 use crate::input::{Input, Rows, Source};

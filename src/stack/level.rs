@@ -1,7 +1,7 @@
 //! One layer of a stack: in one direction, or in both.
 
 use super::Outputs;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, same};
 use crate::gemm::Element;
 use crate::input::{Direction, Input, Masked, Order, Rows};
 use crate::layer::Layer;
@@ -72,9 +72,7 @@ impl<T: Element> Level<T> {
         for (argument, expected, found) in
             [("backward input", a.input, b.input), ("backward output", outputs.start, outputs.end)]
         {
-            if expected != found {
-                return Err(Error::Shape { argument, expected, found });
-            }
+            same(argument, expected, found)?;
         }
         Ok(Level::Both { forward, backward, merge })
     }

@@ -1,7 +1,7 @@
 //! Training of stacks: the layers' forward passes on a tape each, and back from the top to the bottom.
 
 use super::{Level, Merge, Outputs, Stack, StackState, StackWorkspace};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, same};
 use crate::gemm::Element;
 use crate::grads::{Accumulate, Grads, Upstream};
 use crate::input::Input;
@@ -161,10 +161,6 @@ impl<T: Element> Stack<T> {
                 .zip(&mut grads.layers)
                 .try_for_each(|(layer, grads)| grads.check(layer.trainable()?, accumulate))?;
         }
-        let same = |argument, expected, found| match expected == found {
-            true => Ok(()),
-            false => Err(Error::Shape { argument, expected, found }),
-        };
         if let Some(dy) = upstream.dy {
             same("dy timesteps", time, dy.shape().time)?;
             same("dy rows", batch, dy.shape().batch)?;
