@@ -76,7 +76,7 @@ fn budget(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode> {
-    ensure!(arguments.mode == Mode::Infer, "--mode train is not supported: this version has no backward pass");
+    ensure!(arguments.mode == Mode::Infer, "--mode train is not supported: only forward passes are timed");
     let cases = arguments.cases()?;
     let mut bounds = Bounds::new(arguments.engine.isa()?, arguments.budget);
     if arguments.limits {
