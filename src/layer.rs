@@ -5,6 +5,7 @@ mod typed;
 
 pub use typed::{Gru, Lstm, SimpleRnn};
 
+use crate::caches::Caches;
 use crate::dims::Dims;
 use crate::error::{Error, Result, same};
 use crate::gemm::{Backend, Element, Gemm};
@@ -31,6 +32,10 @@ pub struct Options {
     pub isa: Option<Isa>,
     /// How many threads may work on a call.
     pub threads: Threads,
+    /// How calls are cut; `None`: as [`Plan::new`] chooses for the sizes of each. No plan has more parts than rows, a larger
+    /// block than there are steps, or more threads in its gang than 16; without the feature `rayon` its parts run one
+    /// after the other.
+    pub plan: Option<Plan>,
     /// Whether the canonical weights stay beside the packed ones, for [`Layer::weights`]; this doubles the memory.
     pub keep_weights: bool,
 }
@@ -67,6 +72,7 @@ pub struct Layer<T> {
     weights: Option<Weights<T>>,
     isa: Isa,
     threads: Threads,
+    fixed: Option<Plan>,
     /// How often the weights were replaced.
     replaced: usize,
 }
@@ -134,10 +140,12 @@ impl<T: Element> Layer<T> {
 
     fn build(weights: Weights<T>, options: Options, product: Option<Arc<dyn Gemm<T>>>) -> Result<Self> {
         let isa = options.isa.map_or_else(Isa::chosen, Ok)?;
+        // They are read now, so that no call has to.
+        Caches::of_machine();
         let dims = weights.dims();
         let stages = Stage::all(isa, product, &weights)?;
         let weights = options.keep_weights.then_some(weights);
-        Ok(Layer { dims, stages, weights, isa, threads: options.threads, replaced: 0 })
+        Ok(Layer { dims, stages, weights, isa, threads: options.threads, fixed: options.plan, replaced: 0 })
     }
 
     /// Replaces the weights: they are packed into the same memory. States of the layer stay valid.
@@ -181,7 +189,10 @@ impl<T: Element> Layer<T> {
     }
 
     pub(crate) fn reserve(&self, workspace: &mut Workspace<T>, time: usize, batch: usize) -> Result<()> {
-        workspace.reserve_up_to(&self.stages, self.dims, [time, batch], self.plan(time, batch).parts)
+        match self.fixed {
+            Some(plan) => workspace.reserve(&self.stages, self.dims, plan.within(time, batch), batch),
+            None => workspace.reserve_up_to(&self.stages, self.dims, [time, batch], self.plan(time, batch).parts),
+        }
     }
 
     /// Refuses a state that this layer cannot carry on from.
@@ -192,7 +203,14 @@ impl<T: Element> Layer<T> {
 
     /// How a sequence of `time` steps, T, of `batch` rows, N, is cut, with the threads that there are now.
     pub fn plan(&self, time: usize, batch: usize) -> Plan {
-        self.threads.plan(self.dims, time, batch, size_of::<T>())
+        self.plan_on(self.threads, time, batch)
+    }
+
+    fn plan_on(&self, threads: Threads, time: usize, batch: usize) -> Plan {
+        match self.fixed {
+            Some(plan) => plan.within(time, batch),
+            None => threads.plan(self.dims, time, batch, size_of::<T>()),
+        }
     }
 
     /// Runs `x: [T, N, I]` through the layer from `state`, which holds the final state afterwards, and writes `y`, see
@@ -266,7 +284,7 @@ impl<T: Element> Layer<T> {
     ) -> Result<()> {
         let [time, batch, _] = input.sizes();
         let plan = match input.x {
-            Source::Padded(_) => threads.plan(self.dims, time, batch, size_of::<T>()),
+            Source::Padded(_) => self.plan_on(threads, time, batch),
             Source::Packed { .. } => Threads::One.plan(self.dims, time, batch, size_of::<T>()),
         };
         workspace.reserve(&self.stages, self.dims, plan, batch)?;

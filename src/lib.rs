@@ -51,6 +51,7 @@
 #![deny(unsafe_code)]
 
 mod backward;
+mod caches;
 pub mod cell;
 mod dims;
 mod error;
@@ -73,6 +74,7 @@ mod tape;
 pub mod weights;
 mod workspace;
 
+pub use caches::Caches;
 pub use dims::Dims;
 pub use error::{Error, Result};
 pub use gatefold_kernels::isa::Isa;

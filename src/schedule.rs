@@ -1,5 +1,6 @@
 //! How to cut the work: a plan that is plain data, and the only user of rayon.
 
+use crate::caches::Caches;
 use crate::dims::Dims;
 use crate::error::Result;
 
@@ -30,16 +31,30 @@ impl Threads {
 const WORTH_A_THREAD: f64 = 1e6;
 
 /// Parts that are worth a thread each, if there were as many.
-fn worth(dims: Dims, time: usize, batch: usize) -> usize {
+fn worth(dims: Dims, time: usize, batch: usize, bytes: usize, caches: Caches) -> usize {
     let work = dims.flops() * time as f64 * batch as f64;
-    ((work / WORTH_A_THREAD) as usize).min(batch / ROWS_OF_A_PART).max(1)
+    let panels = dims.parameters().saturating_mul(bytes);
+    let rows = if panels <= caches.l2 / SMALL_OF_L2 { ROWS_OF_A_SMALL_PART } else { ROWS_OF_A_PART };
+    ((work / WORTH_A_THREAD) as usize).min(batch / rows).max(1)
 }
 
-/// Fewest rows that a part has: with fewer, weights are read again for too little work.
+/// Fewest rows that a part has: with fewer, weights are read again for too little work; that costs less where they take
+/// only this part of L2.
 const ROWS_OF_A_PART: usize = 8;
+const ROWS_OF_A_SMALL_PART: usize = 4;
+const SMALL_OF_L2: usize = 4;
 
-/// Bytes of the input product that are computed ahead of the steps: they should still be in L2 when they are used.
-const BLOCK_BYTES: usize = 1 << 18;
+/// The part of L2 that the input product which is computed ahead of the steps may take: it should still be there when it
+/// is used.
+const BLOCK_OF_L2: usize = 8;
+
+/// Rows that are computed ahead in any case: with fewer, W is read again for too little work.
+const ROWS_OF_A_BLOCK: usize = 64;
+
+/// Rows of the input product that are computed ahead of the steps.
+fn block_rows(dims: Dims, bytes: usize, caches: Caches) -> usize {
+    (caches.l2 / BLOCK_OF_L2 / row_bytes(dims, bytes).max(1)).max(ROWS_OF_A_BLOCK)
+}
 
 /// Bytes of a row's input product.
 fn row_bytes(dims: Dims, bytes: usize) -> usize {
@@ -60,23 +75,29 @@ pub struct Plan {
 
 impl Plan {
     /// The plan for `[T, N, I]` on `threads` threads; `bytes` of an element. A pure function, at the cost of a few divisions.
-    pub fn new(dims: Dims, time: usize, batch: usize, threads: usize, bytes: usize) -> Plan {
-        let parts = worth(dims, time, batch).min(threads).max(1);
+    pub fn new(dims: Dims, time: usize, batch: usize, threads: usize, bytes: usize, caches: Caches) -> Plan {
+        let parts = worth(dims, time, batch, bytes, caches).min(threads).max(1);
         let rows = batch.div_ceil(parts).max(1);
-        let block = (BLOCK_BYTES / row_bytes(dims, bytes).saturating_mul(rows).max(1)).clamp(1, time.max(1));
+        let most = (block_rows(dims, bytes, caches) / rows).clamp(1, time.max(1));
+        let block = time.div_ceil(time.div_ceil(most).max(1)).max(1);
         let gang = if parts == 1 { gang(dims, time, batch).min(threads).max(1) } else { 1 };
         Plan { parts, block, gang }
     }
 
+    /// The same for calls of other sizes: with no more parts than rows, nor steps in a block than there are.
+    pub(crate) fn within(self, time: usize, batch: usize) -> Plan {
+        let Plan { parts, block, gang } = self;
+        Plan { parts: parts.clamp(1, batch.max(1)), block: block.clamp(1, time.max(1)), gang: gang.max(1) }
+    }
+
     /// The most rows that the blocks of a part have, all steps together, for up to `time` steps of up to `rows` rows.
-    pub(crate) fn most_rows(dims: Dims, time: usize, rows: usize, bytes: usize) -> usize {
-        let in_cache = BLOCK_BYTES / row_bytes(dims, bytes).max(1);
-        in_cache.min(time.saturating_mul(rows)).max(rows)
+    pub(crate) fn most_rows(dims: Dims, time: usize, rows: usize, bytes: usize, caches: Caches) -> usize {
+        block_rows(dims, bytes, caches).min(time.saturating_mul(rows)).max(rows)
     }
 }
 
-/// Floating-point operations of a step that are worth a thread's coming to it: some two microseconds.
-const WORTH_A_MEETING: f64 = 2e5;
+/// Floating-point operations of a step that are worth a thread's coming to it: half a microsecond.
+const WORTH_A_MEETING: f64 = 6e4;
 
 /// Threads that are worth sharing the units of a step, if there were as many.
 fn gang(dims: Dims, time: usize, batch: usize) -> usize {
@@ -99,8 +120,10 @@ impl Threads {
     /// The plan for `[T, N, I]` with the threads that there are now. They are counted only where the work is worth more
     /// than one: counting starts rayon's global pool.
     pub(crate) fn plan(self, dims: Dims, time: usize, batch: usize, bytes: usize) -> Plan {
-        let threads = if worth(dims, time, batch).max(gang(dims, time, batch)) > 1 { self.count() } else { 1 };
-        Plan::new(dims, time, batch, threads, bytes)
+        let caches = Caches::of_machine();
+        let useful = worth(dims, time, batch, bytes, caches).max(gang(dims, time, batch));
+        let threads = if useful > 1 { self.count() } else { 1 };
+        Plan::new(dims, time, batch, threads, bytes, caches)
     }
 }
 
@@ -108,7 +131,7 @@ impl Threads {
 /// would use them all by its rows.
 pub(crate) fn directions_apart([forward, backward]: [Dims; 2], time: usize, batch: usize, threads: usize) -> bool {
     let work = forward.flops().min(backward.flops()) * time as f64 * batch as f64;
-    threads >= 2 && work >= WORTH_A_THREAD && worth(forward, time, batch) < threads
+    threads >= 2 && work >= WORTH_A_THREAD && batch / ROWS_OF_A_PART < threads
 }
 
 impl Threads {
@@ -169,9 +192,17 @@ mod tests {
     use crate::cell::{Cell, Reset};
 
     const GRU: Cell = Cell::Gru { reset: Reset::After };
+    const CACHES: Caches = Caches { l1: 48 << 10, l2: 2 << 20, l3: 32 << 20 };
 
     fn plan(input: usize, hidden: usize, batch: usize, time: usize, threads: usize) -> Plan {
-        Plan::new(Dims { cell: GRU, variant: GRU.standard(), input, hidden, projection: None }, time, batch, threads, 4)
+        Plan::new(
+            Dims { cell: GRU, variant: GRU.standard(), input, hidden, projection: None },
+            time,
+            batch,
+            threads,
+            4,
+            CACHES,
+        )
     }
 
     #[test]
@@ -224,11 +255,11 @@ mod tests {
             let dims = Dims { cell: GRU, variant: GRU.standard(), input, hidden, projection: None };
             for (time, batch) in [(0, 3), (1, 40), (7, 64), (1000, 33)] {
                 for (t, n, threads) in (0..=time).step_by(3).flat_map(|t| (0..=batch).map(move |n| (t, n, 1 + n % 5))) {
-                    let Plan { parts, block, .. } = Plan::new(dims, t, n, threads, 4);
+                    let Plan { parts, block, .. } = Plan::new(dims, t, n, threads, 4, CACHES);
                     let rows = n.div_ceil(parts);
                     assert!(rows <= batch.div_ceil(parts));
-                    assert!(block * rows <= Plan::most_rows(dims, time, batch.div_ceil(parts), 4));
-                    assert!(parts <= Plan::new(dims, time, batch, threads, 4).parts);
+                    assert!(block * rows <= Plan::most_rows(dims, time, batch.div_ceil(parts), 4, CACHES));
+                    assert!(parts <= Plan::new(dims, time, batch, threads, 4, CACHES).parts);
                 }
             }
         }

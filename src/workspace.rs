@@ -1,5 +1,6 @@
 //! Scratch memory of layers.
 
+use crate::caches::Caches;
 use crate::dims::Dims;
 use crate::error::{Error, Result};
 use crate::roster::Roster;
@@ -49,7 +50,7 @@ impl<T: Real> Workspace<T> {
     ) -> Result<()> {
         for (others, part) in self.with_parts(parts).iter_mut().enumerate() {
             let rows = batch.div_ceil(others + 1);
-            part.reserve(stages, dims, Plan::most_rows(dims, time, rows, size_of::<T>()), rows)?;
+            part.reserve(stages, dims, Plan::most_rows(dims, time, rows, size_of::<T>(), Caches::of_machine()), rows)?;
         }
         Ok(())
     }

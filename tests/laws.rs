@@ -60,7 +60,7 @@ const PACKAGES: &[Layers] = &[
     Layers {
         root: "src/",
         layers: &[
-            &["cell", "error"],
+            &["caches", "cell", "error"],
             &["dims", "gemm", "seq"],
             &["input", "output", "schedule", "weights"],
             &["grads", "roster", "state", "tape"],

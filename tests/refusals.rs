@@ -269,7 +269,7 @@ proptest! {
             let layer = Layer::new(weights, Options::default()).unwrap();
             let mut dims = layer.dims();
             (dims.input, dims.hidden) = (n[4], n[5]);
-            _ = (dims.parameters(), dims.flops(), gatefold::Plan::new(dims, n[2], n[3], n[4], n[5]));
+            _ = (dims.parameters(), dims.flops(), gatefold::Plan::new(dims, n[2], n[3], n[4], n[5], gatefold::Caches::of_machine()));
         }
     }
 

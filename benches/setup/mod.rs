@@ -7,7 +7,7 @@ use criterion::Criterion;
 use gatefold::cell::{Activation, Cell, Reset};
 use gatefold::gemm::Element;
 use gatefold::seq::{time_major, time_major_mut};
-use gatefold::{Dims, Isa, Layer, Options, Output, State, Threads, Weights, Workspace};
+use gatefold::{Dims, Isa, Layer, Options, Output, Plan, State, Threads, Weights, Workspace};
 use std::time::Duration;
 
 /// The cells, by the names under which their times are compared with other libraries'.
@@ -76,6 +76,11 @@ pub struct Run<T> {
 
 impl<T: Element> Run<T> {
     pub fn new(cell: Cell, shape: Shape, isa: Isa, threads: Threads) -> Self {
+        Self::planned(cell, shape, isa, threads, None)
+    }
+
+    /// Cut as `plan` says; `None`: as is chosen.
+    pub fn planned(cell: Cell, shape: Shape, isa: Isa, threads: Threads, plan: Option<Plan>) -> Self {
         let Shape { input, hidden, batch, time } = shape;
         let rows = cell.gates() * hidden;
         // As PyTorch draws them: a state that neither dies nor saturates.
@@ -83,7 +88,7 @@ impl<T: Element> Run<T> {
         let weights = |len| values::<T>(len).into_iter().map(|v| T::from_f64(v.to_f64() * scale)).collect::<Vec<_>>();
         let (w, r, b) = (weights(rows * input), weights(rows * hidden), weights(rows));
         let weights = Weights::new(cell, input, hidden, w, r, Some(b.clone()), Some(b)).unwrap();
-        let options = Options { isa: Some(isa), threads, ..Options::default() };
+        let options = Options { isa: Some(isa), threads, plan, ..Options::default() };
         let layer = Layer::new(weights, options).unwrap();
         let (state, workspace) = (layer.state(batch).unwrap(), layer.workspace(time, batch).unwrap());
         let (x, y) = (values(time * batch * input), values(time * batch * hidden));
@@ -92,6 +97,10 @@ impl<T: Element> Run<T> {
 
     pub fn dims(&self) -> Dims {
         self.layer.dims()
+    }
+
+    pub fn plan(&self) -> Plan {
+        self.layer.plan(self.shape.time, self.shape.batch)
     }
 
     /// Floating-point operations of the products: what throughput counts.

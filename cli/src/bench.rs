@@ -2,9 +2,9 @@
 
 mod bars;
 mod bound;
-mod caches;
 mod case;
 mod epilogue;
+mod level;
 mod limits;
 mod report;
 mod subject;

@@ -48,7 +48,8 @@ impl Share {
 /// Most threads that a gang has beside its leader.
 const MEMBERS: usize = 15;
 
-/// How long a member looks for work before it sleeps, and a leader waits for a member before it sends it home.
+/// How long a member looks for work before it sleeps, and how long a leader waits at least for a member before it sends it
+/// home: where rounds are long, a round.
 const PATIENCE: Duration = Duration::from_micros(200);
 
 /// Calls `body(round, share)` for every share of every round from 0 to `rounds`, on up to `threads` threads, this one among
@@ -72,6 +73,7 @@ pub fn lead<F: Fn(usize, Share) + Sync>(threads: usize, rounds: usize, body: F) 
         working: [false; MEMBERS],
         slow: false,
         turn: 0,
+        start: Instant::now(),
         work,
     };
     called.call();
@@ -264,6 +266,7 @@ struct Called<'a> {
     /// Whether a member had to be waited for too long.
     slow: bool,
     turn: usize,
+    start: Instant,
     work: Work,
 }
 
@@ -309,7 +312,8 @@ impl Called<'_> {
         for ((member, called), working) in self.members.iter().zip(&mut self.called).zip(&mut self.working) {
             if std::mem::take(working) {
                 let done = || (member.done.load(Acquire) == turn).then_some(());
-                if spin(Some(PATIENCE), done).is_none() {
+                let round = || self.start.elapsed() / u32::try_from(turn).unwrap_or(u32::MAX).max(1);
+                if spin(Some(PATIENCE), done).or_else(|| spin(Some(round()), done)).is_none() {
                     spin(None, done);
                     member.turn.store(DISMISSED, Release);
                     (*called, self.slow) = (false, true);

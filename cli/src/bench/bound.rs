@@ -1,10 +1,10 @@
 //! The time that a case takes at least on this machine.
 
-use super::caches::{Caches, Level};
 use super::case::{Case, CellName, Dtype, Sizes};
+use super::level::Level;
 use super::{epilogue, limits};
 use anyhow::Result;
-use gatefold::Isa;
+use gatefold::{Caches, Isa};
 use gatefold_kernels::isa::Dispatch;
 
 /// The limits of the machine, each measured when it is first asked for.
@@ -64,7 +64,7 @@ impl Bounds {
             Dtype::F32 => <f32 as Dispatch>::lanes(self.isa),
             Dtype::F64 => <f64 as Dispatch>::lanes(self.isa),
         };
-        let level = self.caches.level(case.step_bytes(), threads);
+        let level = Level::of(self.caches, case.step_bytes(), threads);
         let terms = Terms {
             peak: self.get(Limit::MultiplyAdds(dtype, threads))?,
             bandwidth: self.get(Limit::Reading(level, threads))?,

@@ -1,6 +1,6 @@
 //! What the machine does at most, on so many threads at once.
 
-use super::caches::Level;
+use super::level::Level;
 use super::timing::{Repetition, Sample, best_rate};
 use crate::arguments::pool;
 use anyhow::Result;

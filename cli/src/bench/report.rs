@@ -2,8 +2,8 @@
 
 use super::bars::bar;
 use super::bound::{Bounds, Limit};
-use super::caches::Level;
 use super::case::{Case, CellName, Dtype, Sizes};
+use super::level::Level;
 use super::subject::Timed;
 use crate::arguments::Engine;
 use anyhow::Result;
