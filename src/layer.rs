@@ -14,6 +14,7 @@ use crate::output::Output;
 use crate::schedule::{self, Plan, Threads};
 use crate::seq::{batch_major_mut, is_batch_major, product, time_major_mut};
 use crate::sequence::Job;
+use crate::solo::Row;
 use crate::stages::Stage;
 use crate::state::{Planes, State};
 use crate::tape::{Call, Tape, TapeMut};
@@ -71,6 +72,8 @@ pub struct Layer<T> {
     stages: Vec<Stage<T>>,
     weights: Option<Weights<T>>,
     isa: Isa,
+    /// Of the packed weights.
+    bytes: usize,
     threads: Threads,
     fixed: Option<Plan>,
     /// How often the weights were replaced.
@@ -145,7 +148,8 @@ impl<T: Element> Layer<T> {
         let dims = weights.dims();
         let stages = Stage::all(isa, product, &weights)?;
         let weights = options.keep_weights.then_some(weights);
-        Ok(Layer { dims, stages, weights, isa, threads: options.threads, fixed: options.plan, replaced: 0 })
+        let bytes = stages.iter().map(Stage::bytes).sum();
+        Ok(Layer { dims, stages, weights, isa, bytes, threads: options.threads, fixed: options.plan, replaced: 0 })
     }
 
     /// Replaces the weights: they are packed into the same memory. States of the layer stay valid.
@@ -259,6 +263,11 @@ impl<T: Element> Layer<T> {
         input.check(self.dims.variant.attention)?;
         self.check_state(batch, state)?;
         y.check(time, batch, input.packed_rows(), self.dims.output())?;
+        if tape.is_none()
+            && let Some(row) = Row::of(&input, &self.stages, self.bytes)
+        {
+            return row.run(state, y, workspace);
+        }
         let call = self.call(&input);
         let recording = tape.as_mut().map(|tape| tape.begin(call, &input)).transpose()?;
         // Steps without rows have no memory behind them: there may be more than could ever be counted to.
@@ -381,6 +390,6 @@ impl<T> Layer<T> {
 impl<T: Element> Layer<T> {
     /// Bytes of the packed weights: those of [`Dims::parameters`], and what pads units to whole vectors.
     pub fn packed_bytes(&self) -> usize {
-        self.stages.iter().map(Stage::bytes).sum()
+        self.bytes
     }
 }

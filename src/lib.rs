@@ -66,6 +66,7 @@ mod roster;
 mod schedule;
 pub mod seq;
 mod sequence;
+mod solo;
 mod stack;
 mod stages;
 mod state;

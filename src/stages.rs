@@ -17,6 +17,7 @@ use gatefold_kernels::pack::{GateOrder, Panel, PanelShape};
 use gatefold_kernels::pointwise::Pointwise;
 use gatefold_kernels::real::Real;
 use gatefold_kernels::relay::RelayStage;
+use gatefold_kernels::solo::SoloStage;
 use gatefold_kernels::step::Step;
 use std::ops::Range;
 use std::sync::Arc;
@@ -223,6 +224,14 @@ impl<T: Real> Stage<T> {
             (Engine::Packed { input, recurrent }, None) => {
                 Some(RelayStage { kind: self.part.kind, input, recurrent, product })
             }
+            _ => None,
+        }
+    }
+
+    /// The stage for the kernel that one row goes through, if that computes it.
+    pub(crate) fn solo(&self) -> Option<SoloStage<'_, T>> {
+        match (&self.engine, &self.options) {
+            (Engine::Packed { input, recurrent }, None) => Some(SoloStage { kind: self.part.kind, input, recurrent }),
             _ => None,
         }
     }

@@ -62,6 +62,13 @@ impl<T: Real> Workspace<T> {
         &mut self.parts[..parts]
     }
 
+    /// Two planes of a row, for what a first stage leaves for a second.
+    pub(crate) fn between(&mut self, dims: Dims) -> Result<&mut [Buf<T>; 2]> {
+        let [part, ..] = self.with_parts(1) else { return Err(Error::TooLarge { argument: "batch" }) };
+        part.reserve_between(padded::<T>(dims.hidden))?;
+        Ok(&mut part.between)
+    }
+
     pub(crate) fn parts(&mut self, plan: Plan) -> &mut [Scratch<T>] {
         &mut self.parts[..plan.parts]
     }
@@ -109,13 +116,16 @@ impl<T: Real> Scratch<T> {
         }
         self.recurrent.reserve(len(&[rows, recurrent])?)?;
         if stages.len() > 1 {
-            let plane = len(&[rows, padded::<T>(dims.hidden)])?;
-            self.between.iter_mut().try_for_each(|between| between.reserve(plane))?;
+            self.reserve_between(len(&[rows, padded::<T>(dims.hidden)])?)?;
         }
         if dims.variant.attention {
             self.row.reserve(rows)?;
         }
         self.roster.reserve(rows);
         Ok(())
+    }
+
+    fn reserve_between(&mut self, plane: usize) -> Result<()> {
+        Ok(self.between.iter_mut().try_for_each(|between| between.reserve(plane))?)
     }
 }

@@ -26,6 +26,7 @@ pub mod real;
 pub mod relay;
 pub mod seq;
 pub mod shape;
+pub mod solo;
 pub mod step;
 mod tile;
 

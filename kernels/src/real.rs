@@ -10,6 +10,7 @@ use crate::math::Elementary;
 use crate::pointwise::{self, Pointwise};
 use crate::relay::{self, Relay};
 use crate::shape::ShapeError;
+use crate::solo::{self, Solo};
 use crate::step::{self, Step};
 use std::fmt::Debug;
 
@@ -39,6 +40,9 @@ pub trait Kernels: Sized {
     /// [`Relay::run`].
     #[doc(hidden)]
     fn relay(args: Relay<'_, '_, Self>) -> Result<(), ShapeError>;
+    /// [`Solo::run`].
+    #[doc(hidden)]
+    fn solo(args: Solo<'_, '_, Self>) -> Result<(), ShapeError>;
     /// [`Step::run`].
     #[doc(hidden)]
     fn step(args: Step<'_, '_, Self>) -> Result<(), ShapeError>;
@@ -74,6 +78,9 @@ macro_rules! kernels {
             }
             fn relay(args: Relay<'_, '_, Self>) -> Result<(), ShapeError> {
                 relay::relay(args)
+            }
+            fn solo(args: Solo<'_, '_, Self>) -> Result<(), ShapeError> {
+                solo::solo(args)
             }
             fn step(args: Step<'_, '_, Self>) -> Result<(), ShapeError> {
                 step::step(args)

@@ -83,7 +83,7 @@ impl<T: Real> Relay<'_, '_, T> {
 
 /// A plane of state, by what it holds.
 #[derive(Clone, Copy)]
-enum Held {
+pub(crate) enum Held {
     H,
     C,
     First,
@@ -91,14 +91,14 @@ enum Held {
 }
 
 /// What a stage reads and writes.
-struct Wiring {
-    operand: Held,
-    prev: &'static [Held],
-    next: &'static [Held],
+pub(crate) struct Wiring {
+    pub(crate) operand: Held,
+    pub(crate) prev: &'static [Held],
+    pub(crate) next: &'static [Held],
 }
 
 /// The wiring of a stage; `last`: whether it is the last one of its layer.
-fn wiring(kind: StageKind, last: bool) -> Wiring {
+pub(crate) fn wiring(kind: StageKind, last: bool) -> Wiring {
     use Held::{C, First, H, Second};
     let of = |operand, prev, next| Wiring { operand, prev, next };
     match kind {

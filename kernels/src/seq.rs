@@ -110,6 +110,12 @@ impl<'a, T> SeqRef<'a, T> {
         self.shape
     }
 
+    /// The first value; dangling if there is none.
+    #[inline(always)]
+    pub(crate) fn as_ptr(&self) -> *const T {
+        self.ptr
+    }
+
     /// The timesteps `from..from + time`.
     ///
     /// # Errors
