@@ -21,21 +21,27 @@ pub enum Output<'a, T> {
 impl<T> Output<'_, T> {
     /// Checks the sizes of what is to be written, for a packed sequence of so many rows or for one that is not.
     pub(crate) fn check(&self, time: usize, batch: usize, packed: Option<usize>, channels: usize) -> Result<()> {
-        let sizes: &[(&'static str, usize, usize)] = match (self, packed) {
-            (Output::Sequence(y), None) => &[
-                ("y timesteps", time, y.shape().time),
-                ("y rows", batch, y.shape().batch),
-                ("y channels", channels, y.shape().channels),
-            ],
-            (Output::Packed(y), Some(rows)) => &[("y rows", rows, y.rows()), ("y channels", channels, y.cols())],
-            (Output::Last(y), _) => &[("y rows", batch, y.rows()), ("y channels", channels, y.cols())],
-            (Output::StateOnly, _) => &[],
+        match (self, packed) {
+            (Output::Sequence(y), None) => {
+                let shape = y.shape();
+                same("y timesteps", time, shape.time)?;
+                same("y rows", batch, shape.batch)?;
+                same("y channels", channels, shape.channels)
+            }
+            (Output::Packed(y), Some(rows)) => {
+                same("y rows", rows, y.rows())?;
+                same("y channels", channels, y.cols())
+            }
+            (Output::Last(y), _) => {
+                same("y rows", batch, y.rows())?;
+                same("y channels", channels, y.cols())
+            }
+            (Output::StateOnly, _) => Ok(()),
             (Output::Sequence(_), Some(_)) | (Output::Packed(_), None) => {
                 let why = "a packed sequence has packed outputs, another has others";
-                return Err(Error::Unsupported { what: "this form of y", why });
+                Err(Error::Unsupported { what: "this form of y", why })
             }
-        };
-        sizes.iter().try_for_each(|&(argument, expected, found)| same(argument, expected, found))
+        }
     }
 
     /// The first `rows` batch rows, and the rest.

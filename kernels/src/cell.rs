@@ -34,6 +34,8 @@ pub trait Stage: Copy + Debug + Send + Sync + 'static {
     /// State that is written at this unit; the first is what the layer outputs.
     type Next<V: Copy>: Block<V>;
 
+    /// The stage as a value.
+    const KIND: StageKind;
     /// Whether each row has a value of its own.
     const HAS_ROW: bool = false;
 
@@ -128,6 +130,8 @@ macro_rules! stages {
         /// A stage as a value.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum StageKind { $($(#[doc = $doc])+ $name,)+ }
+
+        $(const _: () = assert!(matches!(<$type as Stage>::KIND, StageKind::$name), "the list names another stage");)+
 
         impl StageKind {
             /// Every stage there is.

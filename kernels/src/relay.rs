@@ -98,6 +98,7 @@ pub(crate) struct Wiring {
 }
 
 /// The wiring of a stage; `last`: whether it is the last one of its layer.
+#[inline(always)]
 pub(crate) fn wiring(kind: StageKind, last: bool) -> Wiring {
     use Held::{C, First, H, Second};
     let of = |operand, prev, next| Wiring { operand, prev, next };

@@ -16,6 +16,7 @@ use crate::real::Real;
 use crate::relay::{Held, Walk, Wiring, wiring};
 use crate::seq::{SeqMut, SeqRef};
 use crate::shape::ShapeError;
+use std::ops::Range;
 
 /// Every timestep of a layer, for one row.
 #[derive(Debug)]
@@ -59,67 +60,114 @@ impl<T: Real> Solo<'_, '_, T> {
     ///
     /// # Errors
     /// A size that does not fit, by the name of the field; then nothing was computed.
+    #[inline(always)]
     pub fn run(self) -> Result<(), ShapeError> {
         T::solo(self)
-    }
-
-    /// The stages, and whether each is the last.
-    fn stages(&self) -> impl Iterator<Item = (SoloStage<'_, T>, bool)> {
-        std::iter::once((self.first, self.second.is_none())).chain(self.second.map(|second| (second, true)))
     }
 }
 
 /// The body of [`Solo::run`] for one element type.
 pub(crate) fn solo<T: Real>(mut args: Solo<'_, '_, T>) -> Result<(), ShapeError> {
-    check(&args)?;
-    let shape = args.x.shape();
-    let raw = |planes: &mut [&mut [T]; 2]| planes.each_mut().map(|plane| plane.as_mut_ptr());
-    let (h, c, between) = (raw(&mut args.h), raw(&mut args.c), raw(&mut args.between));
-    let at = |held, turn: usize| match held {
-        Held::H => h[turn],
-        Held::C => c[turn],
-        Held::First => between[0],
-        Held::Second => between[1],
+    let x = args.x.shape();
+    ShapeError::same("x rows", 1, x.batch)?;
+    let units = args.second.as_ref().unwrap_or(&args.first).recurrent.shape().units;
+    let (mut y, mut y_stride) = (std::ptr::null_mut(), 0);
+    if let Some(to) = &mut args.y {
+        let shape = to.shape();
+        ShapeError::same("y timesteps", x.time, shape.time)?;
+        ShapeError::same("y rows", 1, shape.batch)?;
+        ShapeError::same("y channels", units, shape.channels)?;
+        (y, y_stride) = (to.as_mut_ptr(), shape.time_stride);
+    }
+    let row = Row {
+        lanes: <T as Dispatch>::lanes(args.isa),
+        x: args.x,
+        h: Pair::of(&mut args.h),
+        c: Pair::of(&mut args.c),
+        between: Pair::of(&mut args.between),
+        y,
+        y_stride,
+        walk: args.walk,
+        reverse: args.reverse,
     };
-    let first = args.x.as_ptr();
-    let y = args.y.as_mut().map(|y| (y.as_mut_ptr(), y.shape().time_stride));
-    for s in 0..shape.time {
-        let t = if args.walk == Walk::Forward { s } else { shape.time - 1 - s };
-        let t_out = if args.walk == Walk::Flipped { s } else { t };
-        for (stage, last) in args.stages() {
-            let Wiring { operand, prev, next } = wiring(stage.kind, last);
-            let mut planes = [std::ptr::null_mut(); 2 * MAX_PLANES];
-            for (plane, &held) in planes.iter_mut().zip(prev) {
-                *plane = at(held, s % 2);
-            }
-            for (plane, &held) in planes[MAX_PLANES..].iter_mut().zip(next) {
-                *plane = at(held, (s + 1) % 2);
-            }
-            let y = y.filter(|_| last).map(|(y, stride)| y.wrapping_add(t_out * stride));
-            stage.kind.visit(Visit(Row {
-                isa: args.isa,
-                x: first.wrapping_add(t * shape.time_stride),
-                operand: at(operand, s % 2),
-                input: stage.input.whole(),
-                recurrent: stage.recurrent.whole(),
-                prev: [planes[0], planes[1]],
-                next: [planes[2], planes[3]],
-                y: y.unwrap_or(std::ptr::null_mut()),
-                reverse: args.reverse != (s % 2 == 1),
-            }));
-        }
+    let (isa, row) = (args.isa, &row);
+    let Some(second) = &args.second else {
+        return args.first.kind.visit(Visit {
+            isa,
+            row,
+            stage: &args.first,
+            last: true,
+            check: true,
+            steps: 0..x.time,
+        });
+    };
+    let visit = |second: Option<&SoloStage<'_, T>>, check, steps| {
+        let (stage, last) = second.map_or((&args.first, false), |second| (second, true));
+        stage.kind.visit(Visit { isa, row, stage, last, check, steps })
+    };
+    visit(None, true, 0..0)?;
+    visit(Some(second), true, 0..0)?;
+    for s in 0..x.time {
+        visit(None, false, s..s + 1)?;
+        visit(Some(second), false, s..s + 1)?;
     }
     Ok(())
 }
 
-/// Compares all sizes.
-#[inline(always)]
-fn check<T: Real>(args: &Solo<'_, '_, T>) -> Result<(), ShapeError> {
-    let (lanes, shape) = (<T as Dispatch>::lanes(args.isa), args.x.shape());
-    ShapeError::same("x rows", 1, shape.batch)?;
-    let mut outputs = 0;
-    for (stage, last) in args.stages() {
-        let (of, input, recurrent) = (stage.kind.shape(), stage.input.shape(), stage.recurrent.shape());
+/// Two planes, each of at least `len` values.
+#[derive(Clone, Copy)]
+struct Pair<T> {
+    planes: [*mut T; 2],
+    len: usize,
+}
+
+impl<T> Pair<T> {
+    #[inline(always)]
+    fn of([first, second]: &mut [&mut [T]; 2]) -> Self {
+        Pair { planes: [first.as_mut_ptr(), second.as_mut_ptr()], len: first.len().min(second.len()) }
+    }
+}
+
+/// All that the steps of a row share.
+struct Row<'a, T> {
+    lanes: usize,
+    x: SeqRef<'a, T>,
+    h: Pair<T>,
+    c: Pair<T>,
+    between: Pair<T>,
+    /// Null: not wanted.
+    y: *mut T,
+    y_stride: usize,
+    walk: Walk,
+    reverse: bool,
+}
+
+impl<T: Real> Row<'_, T> {
+    #[inline(always)]
+    fn len(&self, held: Held) -> usize {
+        match held {
+            Held::H => self.h.len,
+            Held::C => self.c.len,
+            Held::First | Held::Second => self.between.len,
+        }
+    }
+
+    /// The plane that holds this, of the state by turns.
+    #[inline(always)]
+    fn plane(&self, held: Held, turn: usize) -> *mut T {
+        match held {
+            Held::H => self.h.planes[turn % 2],
+            Held::C => self.c.planes[turn % 2],
+            Held::First => self.between.planes[0],
+            Held::Second => self.between.planes[1],
+        }
+    }
+
+    /// Compares the sizes of a stage.
+    #[inline(always)]
+    fn check<C: Stage>(&self, stage: &SoloStage<'_, T>, last: bool) -> Result<(), ShapeError> {
+        let (of, lanes) = (const { C::KIND.shape() }, self.lanes);
+        let (input, recurrent) = (stage.input.shape(), stage.recurrent.shape());
         ShapeError::same("panel lanes", lanes, stage.input.lanes())?;
         ShapeError::same("panel lanes", lanes, stage.recurrent.lanes())?;
         ShapeError::same("input gates", of.input, input.gates)?;
@@ -128,63 +176,67 @@ fn check<T: Real>(args: &Solo<'_, '_, T>) -> Result<(), ShapeError> {
         ShapeError::same("recurrent heads", of.heads(), recurrent.heads)?;
         ShapeError::same("input units", recurrent.units, input.units)?;
         if of.input > 0 {
-            ShapeError::same("x channels", input.k, shape.channels)?;
+            ShapeError::same("x channels", input.k, self.x.shape().channels)?;
         }
-        let Wiring { operand, prev, next } = wiring(stage.kind, last);
-        let long_enough = |held, least: usize| {
-            let planes = match held {
-                Held::H => &args.h,
-                Held::C => &args.c,
-                Held::First | Held::Second => &args.between,
-            };
-            ShapeError::at_least("plane", least, planes[0].len().min(planes[1].len()))
-        };
-        long_enough(operand, recurrent.k)?;
+        let Wiring { operand, prev, next } = wiring(C::KIND, last);
+        ShapeError::at_least("plane", recurrent.k, self.len(operand))?;
+        let padded = recurrent.units.next_multiple_of(lanes);
         for &held in prev.iter().chain(next) {
-            long_enough(held, stage.recurrent.blocks() * lanes)?;
+            ShapeError::at_least("plane", padded, self.len(held))?;
         }
-        outputs = recurrent.units;
+        Ok(())
     }
-    if let Some(y) = &args.y {
-        ShapeError::same("y timesteps", shape.time, y.shape().time)?;
-        ShapeError::same("y rows", 1, y.shape().batch)?;
-        ShapeError::same("y channels", outputs, y.shape().channels)?;
-    }
-    Ok(())
 }
 
-/// A stage of one step.
-#[derive(Clone, Copy)]
-struct Row<'a, T> {
+/// Some steps of a stage, to be checked, or checked before; made by [`solo`] alone.
+struct Visit<'a, T> {
     isa: Isa,
-    x: *const T,
-    operand: *const T,
+    row: &'a Row<'a, T>,
+    stage: &'a SoloStage<'a, T>,
+    last: bool,
+    check: bool,
+    steps: Range<usize>,
+}
+
+impl<T: Real> StageVisitor for Visit<'_, T> {
+    type Out = Result<(), ShapeError>;
+
+    #[inline(always)]
+    fn visit<C: Stage>(self, stage: C) -> Self::Out {
+        let Visit { isa, row, stage: SoloStage { input, recurrent, .. }, last, check, steps } = self;
+        if check {
+            row.check::<C>(self.stage, last)?;
+        }
+        let (input, recurrent) = (input.whole(), recurrent.whole());
+        T::dispatch(isa, &Steps { stage, row, input, recurrent, last, steps });
+        Ok(())
+    }
+}
+
+/// Some steps of a stage. All sizes were compared.
+struct Steps<'a, T, C> {
+    stage: C,
+    row: &'a Row<'a, T>,
     input: PanelRef<'a, T>,
     recurrent: PanelRef<'a, T>,
+    last: bool,
+    steps: Range<usize>,
+}
+
+/// Where a step reads and writes.
+#[derive(Clone, Copy)]
+struct Step<T> {
+    x: *const T,
+    operand: *const T,
     prev: [*const T; MAX_PLANES],
     next: [*mut T; MAX_PLANES],
     /// Null: not wanted.
     y: *mut T,
-    reverse: bool,
 }
 
-/// A stage of a step that may be run; made by [`solo`] alone.
-struct Visit<'a, T>(Row<'a, T>);
-
-impl<T: Real> StageVisitor for Visit<'_, T> {
-    type Out = ();
-
-    #[inline(always)]
-    fn visit<C: Stage>(self, stage: C) {
-        T::dispatch(self.0.isa, &Stepping { stage, row: self.0 });
-    }
-}
-
-/// A [`Row`] with its stage known. Made of what was checked.
-struct Stepping<'a, T, C> {
-    stage: C,
-    row: Row<'a, T>,
-}
+/// Bytes that a first cache holds, of weights and what else a step needs. Panels that are larger are read in groups of few
+/// blocks, so that a step that turns round finds the last ones still there.
+const FIRST_CACHE: usize = 40 << 10;
 
 /// Most unit blocks whose chains run side by side, a power of two: as many as the registers allow with what waits for the
 /// end, but none than keep two FMA units of latency 4 busy.
@@ -196,44 +248,83 @@ const fn most_blocks(gates: usize, late: usize, registers: usize) -> usize {
     most
 }
 
-impl<T: Real, C: Stage> Op<T> for &Stepping<'_, T, C> {
+impl<T: Real, C: Stage> Op<T> for &Steps<'_, T, C> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
+        for step in self.steps.clone() {
+            self.step(s, step);
+        }
+    }
+}
+
+impl<T: Real, C: Stage> Steps<'_, T, C> {
+    /// Where step `s` in the order of processing reads and writes.
+    #[inline(always)]
+    fn places(&self, s: usize) -> Step<T> {
+        let (row, x) = (self.row, self.row.x.shape());
+        let t = if row.walk == Walk::Forward { s } else { x.time - 1 - s };
+        let t_out = if row.walk == Walk::Flipped { s } else { t };
+        let Wiring { operand, prev: reads, next: writes } = wiring(C::KIND, self.last);
+        let (mut prev, mut next) = ([std::ptr::null(); MAX_PLANES], [std::ptr::null_mut(); MAX_PLANES]);
+        for (plane, &held) in prev.iter_mut().zip(reads) {
+            *plane = row.plane(held, s).cast_const();
+        }
+        for (plane, &held) in next.iter_mut().zip(writes) {
+            *plane = row.plane(held, s + 1);
+        }
+        Step {
+            x: row.x.as_ptr().wrapping_add(t * x.time_stride),
+            operand: row.plane(operand, s),
+            prev,
+            next,
+            y: if self.last && !row.y.is_null() {
+                row.y.wrapping_add(t_out * row.y_stride)
+            } else {
+                std::ptr::null_mut()
+            },
+        }
+    }
+
+    /// Step `s` in the order of processing.
+    #[inline(always)]
+    fn step<S: Simd<T>>(&self, s: S, number: usize) {
         let most = const {
             most_blocks(<C::Recurrent<()> as Block<()>>::N, <C::Late<()> as Block<()>>::N, <S as Simd<T>>::REGS)
         };
-        let blocks = self.row.recurrent.shape().units.div_ceil(S::LANES);
+        let bytes = size_of_val(self.input.data()) + size_of_val(self.recurrent.data());
+        let most = if bytes > FIRST_CACHE { most.min(2) } else { most };
+        let places = self.places(number);
+        let reverse = self.row.reverse != (number % 2 == 1);
+        let blocks = self.recurrent.shape().units.div_ceil(S::LANES);
         let mut done = 0;
         while done < blocks {
             let left = blocks - done;
-            let width = (1 << left.ilog2()).min(most);
-            let first = if self.row.reverse { left - width } else { done };
-            // SAFETY: `check` compared all sizes; these are blocks of both panels.
+            let width = if left >= most { most } else { 1 << left.ilog2() };
+            let first = if reverse { left - width } else { done };
+            // SAFETY: all sizes were compared; these are blocks of both panels.
             unsafe {
                 match width {
-                    8 if most >= 8 => self.group::<S, 8>(s, first),
-                    4 if most >= 4 => self.group::<S, 4>(s, first),
-                    2 if most >= 2 => self.group::<S, 2>(s, first),
-                    _ => self.group::<S, 1>(s, first),
+                    8 if most >= 8 => self.group::<S, 8>(s, &places, first),
+                    4 if most >= 4 => self.group::<S, 4>(s, &places, first),
+                    2 if most >= 2 => self.group::<S, 2>(s, &places, first),
+                    _ => self.group::<S, 1>(s, &places, first),
                 }
             }
             done += width;
         }
     }
-}
 
-impl<T: Real, C: Stage> Stepping<'_, T, C> {
     /// U unit blocks, from the biases to the new state.
     ///
     /// # Safety
-    /// The blocks from `first` are blocks of both panels, whose sizes are those of the stage and of all that the row points
-    /// to.
+    /// The blocks from `first` are blocks of both panels, whose sizes are those of the stage and of all that
+    /// `places` point to.
     #[inline(always)]
     #[allow(clippy::needless_range_loop, reason = "u and g each run over several arrays")]
-    unsafe fn group<S: Simd<T>, const U: usize>(&self, s: S, first: usize) {
-        let Row { x, operand, input, recurrent, .. } = self.row;
+    unsafe fn group<S: Simd<T>, const U: usize>(&self, s: S, places: &Step<T>, first: usize) {
+        let (Step { x, operand, .. }, input, recurrent) = (*places, self.input, self.recurrent);
         let zero = s.splat(T::ZERO);
         let inputs = <C::Input<S::V> as Block<S::V>>::N;
         let (of_input, of_recurrent) = (input.block_len(), recurrent.block_len());
@@ -263,7 +354,7 @@ impl<T: Real, C: Stage> Stepping<'_, T, C> {
             let weights = own_heads.wrapping_add(recurrent.shape().heads * S::LANES);
             sums = multiply(s, sums, [operand], weights, of_recurrent, recurrent.shape().k, operand);
             for u in 0..U {
-                self.finish(s, first + u, sums[0][u], acc[0][u], own_heads.add(u * of_recurrent));
+                self.finish(s, places, first + u, sums[0][u], acc[0][u], own_heads.add(u * of_recurrent));
             }
         }
     }
@@ -276,6 +367,7 @@ impl<T: Real, C: Stage> Stepping<'_, T, C> {
     unsafe fn finish<S: Simd<T>>(
         &self,
         s: S,
+        places: &Step<T>,
         block: usize,
         recurrent: C::Recurrent<S::V>,
         input: C::Input<S::V>,
@@ -293,18 +385,18 @@ impl<T: Real, C: Stage> Stepping<'_, T, C> {
                 late[g] = input[chained::<C>() + g];
             }
             for i in 0..<C::Prev<S::V> as Block<S::V>>::N {
-                prev[i] = s.load(self.row.prev[i].wrapping_add(from));
+                prev[i] = s.load(places.prev[i].wrapping_add(from));
             }
             for i in 0..<C::Unit<S::V> as Block<S::V>>::N {
                 unit[i] = s.load(heads.add((biases + i) * S::LANES));
             }
             let next = self.stage.finish(s, Sums { recurrent, late }, Own { unit, row: zero }, prev);
             for i in 0..<C::Next<S::V> as Block<S::V>>::N {
-                s.store(self.row.next[i].wrapping_add(from), next[i]);
+                s.store(places.next[i].wrapping_add(from), next[i]);
             }
-            if !self.row.y.is_null() {
-                let lanes = S::LANES.min(self.row.recurrent.shape().units - from);
-                store_up_to(s, self.row.y.wrapping_add(from), next[0], lanes);
+            if !places.y.is_null() {
+                let lanes = S::LANES.min(self.recurrent.shape().units - from);
+                store_up_to(s, places.y.wrapping_add(from), next[0], lanes);
             }
         }
     }

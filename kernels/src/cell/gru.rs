@@ -4,7 +4,7 @@
 //! Reset before it (Keras' option, ONNX' default): n = tanh(W_n x + b_wn + R_n (r h) + b_rn), which needs
 //! r h of all units before the product of any, hence two stages.
 
-use super::{Own, Stage, Sums, flush};
+use super::{Own, Stage, StageKind, Sums, flush};
 use crate::isa::Simd;
 use crate::math::{sigmoid, tanh};
 use crate::real::Real;
@@ -27,6 +27,8 @@ impl Stage for GruAfter {
     type Unit<V: Copy> = [V; 0];
     type Prev<V: Copy> = [V; 1];
     type Next<V: Copy> = [V; 1];
+
+    const KIND: StageKind = StageKind::GruAfter;
 
     #[inline(always)]
     fn finish<T: Real, S: Simd<T>>(
@@ -54,6 +56,8 @@ impl Stage for GruGates {
     type Prev<V: Copy> = [V; 1];
     type Next<V: Copy> = [V; 2];
 
+    const KIND: StageKind = StageKind::GruGates;
+
     #[inline(always)]
     fn finish<T: Real, S: Simd<T>>(
         self,
@@ -78,6 +82,8 @@ impl Stage for GruCandidate {
     type Unit<V: Copy> = [V; 0];
     type Prev<V: Copy> = [V; 2];
     type Next<V: Copy> = [V; 1];
+
+    const KIND: StageKind = StageKind::GruCandidate;
 
     #[inline(always)]
     fn finish<T: Real, S: Simd<T>>(

@@ -4,7 +4,7 @@
 //! With projection (Sak, Senior and Beaufays, arXiv:1402.1128; PyTorch's `proj_size`): h' = W_hr (o tanh(c')), as many
 //! units as W_hr has rows, a second stage.
 
-use super::{Own, Stage, Sums, flush};
+use super::{Own, Stage, StageKind, Sums, flush};
 use crate::isa::Simd;
 use crate::math::{sigmoid, tanh};
 use crate::real::Real;
@@ -20,6 +20,8 @@ impl Stage for Lstm {
     type Unit<V: Copy> = [V; 0];
     type Prev<V: Copy> = [V; 1];
     type Next<V: Copy> = [V; 2];
+
+    const KIND: StageKind = StageKind::Lstm;
 
     #[inline(always)]
     fn finish<T: Real, S: Simd<T>>(
@@ -49,6 +51,8 @@ impl Stage for Projection {
     type Unit<V: Copy> = [V; 0];
     type Prev<V: Copy> = [V; 0];
     type Next<V: Copy> = [V; 1];
+
+    const KIND: StageKind = StageKind::Projection;
 
     #[inline(always)]
     fn finish<T: Real, S: Simd<T>>(

@@ -1,6 +1,6 @@
 //! SimpleRNN: h' = f(W x + b_w + R h + b_r). Keras' `SimpleRNN`, PyTorch's `RNN`, ONNX' `RNN`.
 
-use super::{Own, Stage, Sums, flush};
+use super::{Own, Stage, StageKind, Sums, flush};
 use crate::isa::Simd;
 use crate::math;
 use crate::real::Real;
@@ -8,6 +8,9 @@ use std::fmt::Debug;
 
 /// The activation of a SimpleRNN.
 pub trait Activation: Copy + Debug + Send + Sync + 'static {
+    /// The stage with this activation.
+    const KIND: StageKind;
+
     /// f(x).
     fn apply<T: Real, S: Simd<T>>(self, s: S, x: S::V) -> S::V;
 }
@@ -17,6 +20,8 @@ pub trait Activation: Copy + Debug + Send + Sync + 'static {
 pub struct Tanh;
 
 impl Activation for Tanh {
+    const KIND: StageKind = StageKind::SimpleTanh;
+
     #[inline(always)]
     fn apply<T: Real, S: Simd<T>>(self, s: S, x: S::V) -> S::V {
         math::tanh(s, x)
@@ -28,6 +33,8 @@ impl Activation for Tanh {
 pub struct Relu;
 
 impl Activation for Relu {
+    const KIND: StageKind = StageKind::SimpleRelu;
+
     #[inline(always)]
     fn apply<T: Real, S: Simd<T>>(self, s: S, x: S::V) -> S::V {
         let zero = s.splat(T::ZERO);
@@ -46,6 +53,8 @@ impl<F: Activation> Stage for Simple<F> {
     type Unit<V: Copy> = [V; 0];
     type Prev<V: Copy> = [V; 0];
     type Next<V: Copy> = [V; 1];
+
+    const KIND: StageKind = F::KIND;
 
     #[inline(always)]
     fn finish<T: Real, S: Simd<T>>(
