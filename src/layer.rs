@@ -199,6 +199,14 @@ impl<T: Element> Layer<T> {
         }
     }
 
+    /// The same for calls on one thread.
+    pub(crate) fn reserve_alone(&self, workspace: &mut Workspace<T>, time: usize, batch: usize) -> Result<()> {
+        match self.fixed {
+            Some(_) => self.reserve(workspace, time, batch),
+            None => workspace.reserve_up_to(&self.stages, self.dims, [time, batch], 1),
+        }
+    }
+
     /// Refuses a state that this layer cannot carry on from.
     pub(crate) fn check_state(&self, batch: usize, state: &State<T>) -> Result<()> {
         same("state rows", batch, state.batch())?;

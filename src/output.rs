@@ -94,6 +94,18 @@ impl<T> Output<'_, T> {
         })
     }
 
+    /// What a call writes that computes the steps `from..from + steps` of `time`.
+    pub(crate) fn steps(&mut self, from: usize, steps: usize, time: usize) -> Result<Output<'_, T>> {
+        Ok(match self {
+            Output::Sequence(y) => Output::Sequence(y.steps(from, steps)?),
+            Output::Last(y) if from + steps == time => Output::Last(y.reborrow()),
+            Output::Last(_) | Output::StateOnly => Output::StateOnly,
+            Output::Packed(_) => {
+                return Err(Error::Unsupported { what: "packed outputs", why: "their steps are not cut into blocks" });
+            }
+        })
+    }
+
     /// The same for a shorter time.
     pub(crate) fn reborrow(&mut self) -> Output<'_, T> {
         match self {

@@ -127,6 +127,58 @@ impl Threads {
     }
 }
 
+/// Layers of a stack that share blocks of time: each computes a block while the one above computes the block before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wave {
+    /// Timesteps of a block.
+    pub(crate) block: usize,
+    /// Layers that run at once.
+    pub(crate) threads: usize,
+}
+
+/// Fewest blocks for each layer: at either end of the sequence some layers have nothing to do.
+const BLOCKS_OF_A_LAYER: usize = 4;
+
+impl Wave {
+    /// How layers of these sizes share time, if that is worth it: rows are too few to occupy all threads, sharing the units
+    /// of each step would not occupy more of them, and there are blocks enough. `threads` are asked for only where the work
+    /// is worth it; `bytes` of an element.
+    pub(crate) fn new(
+        layers: impl Iterator<Item = Dims> + Clone,
+        [time, batch]: [usize; 2],
+        bytes: usize,
+        caches: Caches,
+        threads: impl FnOnce() -> usize,
+    ) -> Option<Wave> {
+        let rows = Self::rows(layers.clone(), time, bytes, caches)?;
+        let (count, block) = (layers.clone().count(), rows.div_ceil(batch.max(1)));
+        if time.div_ceil(block) < BLOCKS_OF_A_LAYER.saturating_mul(count) {
+            return None;
+        }
+        let available = threads();
+        let by_units = layers.map(|dims| gang(dims, time, batch)).max().unwrap_or(1).min(available);
+        let threads = count.min(available);
+        let is_best = threads >= 2 && threads >= by_units && batch / ROWS_OF_A_PART < threads;
+        is_best.then_some(Wave { block, threads })
+    }
+
+    /// Rows of a block, all its steps together, so that it is worth a thread; a block has at most a step more. None where no
+    /// batch of so few steps would be computed in waves, or a layer's weights do not fit L2: a gang whose members keep
+    /// their units' share of them is then better.
+    pub(crate) fn rows(
+        layers: impl Iterator<Item = Dims> + Clone,
+        time: usize,
+        bytes: usize,
+        caches: Caches,
+    ) -> Option<usize> {
+        let count = layers.clone().count();
+        let weights = layers.clone().map(|dims| dims.parameters()).max()?.saturating_mul(bytes);
+        let least = layers.map(|dims| dims.flops()).fold(f64::INFINITY, f64::min);
+        let possible = count >= 2 && weights <= caches.l2 && time >= BLOCKS_OF_A_LAYER.saturating_mul(count);
+        possible.then_some((WORTH_A_THREAD / least.max(1.0)).ceil() as usize)
+    }
+}
+
 /// Whether two directions over the same `[T, N, I]` are computed side by side: each is worth a thread, and neither alone
 /// would use them all by its rows.
 pub(crate) fn directions_apart([forward, backward]: [Dims; 2], time: usize, batch: usize, threads: usize) -> bool {
@@ -175,6 +227,11 @@ pub(crate) fn run<J: Split>(job: J, parts: usize) -> Result<()> {
     let (a, b) = job.split(left, right)?;
     let (a, b) = join(|| run(a, left), || run(b, right));
     a.and(b)
+}
+
+/// Runs `f` inside the pool, where each `join` costs little: what has many of them.
+pub(crate) fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    join(f, || ()).0
 }
 
 #[cfg(feature = "rayon")]
@@ -232,8 +289,27 @@ mod tests {
     }
 
     #[test]
+    fn layers_are_side_by_side_where_rows_are_few_and_weights_fit() {
+        let dims = |hidden| Dims { cell: GRU, variant: GRU.standard(), input: hidden, hidden, projection: None };
+        let wave = |layers, hidden, time, batch, threads| {
+            Wave::new(vec![dims(hidden); layers].into_iter(), [time, batch], 4, CACHES, || threads)
+        };
+        assert_eq!(wave(2, 128, 100, 1, 2), Some(Wave { block: 6, threads: 2 }));
+        assert_eq!(wave(2, 128, 100, 1, 1), None);
+        assert_eq!(wave(1, 128, 100, 1, 2), None);
+        assert_eq!(wave(2, 128, 40, 1, 2), None);
+        assert_eq!(wave(3, 128, 100, 1, 2), Some(Wave { block: 6, threads: 2 }));
+        assert_eq!(wave(3, 128, 100, 1, 8), Some(Wave { block: 6, threads: 3 }));
+        assert_eq!(wave(2, 128, 100, 16, 2), None);
+        assert_eq!(wave(2, 256, 100, 1, 2), Some(Wave { block: 2, threads: 2 }));
+        assert_eq!(wave(2, 512, 100, 1, 2), None);
+        assert_eq!(wave(0, 128, 100, 1, 2), None);
+    }
+
+    #[test]
     fn a_gang_meets_for_large_steps_of_few_rows() {
-        assert_eq!(plan(128, 256, 1, 100, 2).gang, 1);
+        assert_eq!(plan(64, 128, 1, 100, 2).gang, 1);
+        assert_eq!(plan(128, 256, 1, 100, 2).gang, 2);
         assert_eq!(plan(256, 512, 1, 50, 2).gang, 2);
         assert_eq!(plan(256, 512, 1, 50, 1).gang, 1);
         assert_eq!(plan(256, 512, 1, 1, 2).gang, 1);
@@ -243,7 +319,11 @@ mod tests {
 
     #[test]
     fn blocks_of_time_stay_in_the_cache() {
-        assert_eq!(plan(256, 256, 1, 1000, 1).block, 85);
+        // 85 steps would leave a short block.
+        assert_eq!(plan(256, 256, 1, 1000, 1).block, 84);
+        // W is worth reading for 64 rows, however long they are.
+        assert_eq!(plan(1024, 1024, 1, 25, 1).block, 25);
+        assert_eq!(plan(1024, 1024, 16, 25, 1).block, 4);
         assert_eq!(plan(256, 256, 32, 50, 1).block, 2);
         assert_eq!(plan(256, 256, 4096, 50, 1).block, 1);
         assert_eq!(plan(1, 1, 1, 7, 1).block, 7);

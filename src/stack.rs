@@ -3,6 +3,7 @@
 mod level;
 mod state;
 mod train;
+mod wave;
 mod workspace;
 
 pub use level::{Level, Merge};
@@ -98,6 +99,7 @@ impl<T: Element> Stack<T> {
         let mut workspace = StackWorkspace::new();
         let rows = product(&[time, batch]).ok_or(Error::TooLarge { argument: "batch" })?;
         workspace.reserve(&self.levels, rows, batch)?;
+        wave::reserve(&self.levels, &mut workspace, time, batch)?;
         for level in &self.levels {
             for ((layer, _), workspace) in level.layers().zip(&mut workspace.layers) {
                 layer.reserve(workspace, time, batch)?;
@@ -146,7 +148,7 @@ impl<T: Element> Stack<T> {
         &self,
         input: Input<'_, T>,
         state: &mut StackState<T>,
-        y: Outputs<'_, T>,
+        mut y: Outputs<'_, T>,
         workspace: &mut StackWorkspace<T>,
         tapes: Option<&mut [Tape<T>]>,
     ) -> Result<()> {
@@ -155,9 +157,14 @@ impl<T: Element> Stack<T> {
         if batch == 0 {
             return Ok(());
         }
+        if let (Outputs::Merged(y), None) = (&mut y, &tapes)
+            && wave::run(&self.levels, &input, state.states_mut(), y, workspace)?
+        {
+            return Ok(());
+        }
         let rows = input.all_rows().ok_or(Error::TooLarge { argument: "batch" })?;
         workspace.reserve(&self.levels, rows, batch)?;
-        let StackWorkspace { layers: workspaces, between: [read, write], other } = workspace;
+        let StackWorkspace { layers: workspaces, between: [read, write], other, .. } = workspace;
         let (mut states, mut tapes) = (state.states_mut(), tapes);
         let Some((last, lower)) = self.levels.split_last() else { return Ok(()) };
         for (i, level) in lower.iter().enumerate() {

@@ -296,6 +296,16 @@ impl<'a, T> SeqMut<'a, T> {
         })
     }
 
+    /// The timesteps `from..from + time`, for a shorter time.
+    ///
+    /// # Errors
+    /// `argument: "timesteps"` if there are fewer.
+    pub fn steps(&mut self, from: usize, time: usize) -> Result<SeqMut<'_, T>, ShapeError> {
+        ShapeError::at_least("timesteps", from.saturating_add(time), self.shape.time)?;
+        let ptr = self.ptr.wrapping_add(from.wrapping_mul(self.shape.time_stride));
+        Ok(SeqMut { ptr, shape: SeqShape { time, ..self.shape }, life: PhantomData })
+    }
+
     /// The first `batch` rows of every step, and the rest of them.
     ///
     /// # Errors

@@ -96,6 +96,14 @@ impl<T> Level<T> {
         }
     }
 
+    /// Its layer, if it has one that walks from the first step to the last.
+    pub(super) fn ahead(&self) -> Option<&Layer<T>> {
+        match self {
+            Level::One { layer, direction: Direction::Forward } => Some(layer),
+            _ => None,
+        }
+    }
+
     /// Whether the backward outputs need room of their own.
     pub(super) fn merges_by_arithmetic(&self) -> bool {
         matches!(self, Level::Both { merge: Merge::Sum | Merge::Mul | Merge::Average, .. })
