@@ -136,6 +136,10 @@ pub(crate) struct Wave {
     pub(crate) threads: usize,
 }
 
+/// Floating-point operations that a block must have of a layer: a core that goes
+/// from layer to layer fetches the weights of each anew.
+const WORTH_A_WAVE: f64 = 4e6;
+
 /// Fewest blocks for each layer: at either end of the sequence some layers have nothing to do.
 const BLOCKS_OF_A_LAYER: usize = 4;
 
@@ -175,7 +179,7 @@ impl Wave {
         let weights = layers.clone().map(|dims| dims.parameters()).max()?.saturating_mul(bytes);
         let least = layers.map(|dims| dims.flops()).fold(f64::INFINITY, f64::min);
         let possible = count >= 2 && weights <= caches.l2 && time >= BLOCKS_OF_A_LAYER.saturating_mul(count);
-        possible.then_some((WORTH_A_THREAD / least.max(1.0)).ceil() as usize)
+        possible.then_some((WORTH_A_WAVE / least.max(1.0)).ceil() as usize)
     }
 }
 
@@ -227,11 +231,6 @@ pub(crate) fn run<J: Split>(job: J, parts: usize) -> Result<()> {
     let (a, b) = job.split(left, right)?;
     let (a, b) = join(|| run(a, left), || run(b, right));
     a.and(b)
-}
-
-/// Runs `f` inside the pool, where each `join` costs little: what has many of them.
-pub(crate) fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    join(f, || ()).0
 }
 
 #[cfg(feature = "rayon")]
@@ -294,16 +293,16 @@ mod tests {
         let wave = |layers, hidden, time, batch, threads| {
             Wave::new(vec![dims(hidden); layers].into_iter(), [time, batch], 4, CACHES, || threads)
         };
-        assert_eq!(wave(2, 128, 100, 1, 2), Some(Wave { block: 6, threads: 2 }));
-        assert_eq!(wave(2, 128, 100, 1, 1), None);
-        assert_eq!(wave(1, 128, 100, 1, 2), None);
-        assert_eq!(wave(2, 128, 40, 1, 2), None);
-        assert_eq!(wave(3, 128, 100, 1, 2), Some(Wave { block: 6, threads: 2 }));
-        assert_eq!(wave(3, 128, 100, 1, 8), Some(Wave { block: 6, threads: 3 }));
-        assert_eq!(wave(2, 128, 100, 16, 2), None);
-        assert_eq!(wave(2, 256, 100, 1, 2), Some(Wave { block: 2, threads: 2 }));
-        assert_eq!(wave(2, 512, 100, 1, 2), None);
-        assert_eq!(wave(0, 128, 100, 1, 2), None);
+        assert_eq!(wave(2, 128, 400, 1, 2), Some(Wave { block: 21, threads: 2 }));
+        assert_eq!(wave(2, 128, 400, 1, 1), None);
+        assert_eq!(wave(1, 128, 400, 1, 2), None);
+        assert_eq!(wave(2, 128, 120, 1, 2), None);
+        assert_eq!(wave(3, 128, 400, 1, 2), Some(Wave { block: 21, threads: 2 }));
+        assert_eq!(wave(3, 128, 400, 1, 8), Some(Wave { block: 21, threads: 3 }));
+        assert_eq!(wave(2, 128, 400, 16, 2), None);
+        assert_eq!(wave(2, 256, 400, 1, 2), Some(Wave { block: 6, threads: 2 }));
+        assert_eq!(wave(2, 512, 400, 1, 2), None);
+        assert_eq!(wave(0, 128, 400, 1, 2), None);
     }
 
     #[test]

@@ -48,6 +48,13 @@ impl<T: Real> State<T> {
         Ok(State { dims, batch, current: 0, h: planes(dims.output())?, c })
     }
 
+    /// It, leaving one without rows.
+    pub(crate) fn take(&mut self) -> Self {
+        let none = || [Buf::empty(), Buf::empty()];
+        let left = State { dims: self.dims, batch: 0, current: 0, h: none(), c: self.c.is_some().then(none) };
+        std::mem::replace(self, left)
+    }
+
     /// The number of rows, N.
     pub fn batch(&self) -> usize {
         self.batch

@@ -25,13 +25,15 @@ impl<T> fmt::Debug for Workspace<T> {
     }
 }
 
-impl<T: Real> Workspace<T> {
+impl<T> Workspace<T> {
     /// An empty one, which the first call makes large enough; [`Layer::workspace`](crate::Layer::workspace) makes one that
     /// is already.
-    pub fn new() -> Self {
+    pub const fn new() -> Self {
         Workspace { parts: Vec::new() }
     }
+}
 
+impl<T: Real> Workspace<T> {
     /// Makes it large enough for a call.
     pub(crate) fn reserve(&mut self, stages: &[Stage<T>], dims: Dims, plan: Plan, batch: usize) -> Result<()> {
         let rows = batch.div_ceil(plan.parts);
@@ -74,7 +76,7 @@ impl<T: Real> Workspace<T> {
     }
 }
 
-impl<T: Real> Default for Workspace<T> {
+impl<T> Default for Workspace<T> {
     fn default() -> Self {
         Self::new()
     }

@@ -28,6 +28,13 @@ pub struct Buf<T> {
     len: usize,
 }
 
+impl<T> Buf<T> {
+    /// No values.
+    pub const fn empty() -> Self {
+        Buf { lines: Vec::new(), len: 0 }
+    }
+}
+
 impl<T: Real> Buf<T> {
     /// `len` values, all `value`.
     ///
@@ -47,11 +54,6 @@ impl<T: Real> Buf<T> {
     /// `len` values do not fit in memory.
     pub fn scratch(len: usize) -> Result<Self, ShapeError> {
         Self::filled(len, T::NAN)
-    }
-
-    /// No values.
-    pub const fn empty() -> Self {
-        Buf { lines: Vec::new(), len: 0 }
     }
 
     /// Makes it at least `len` values long; what grows starts as NaN, with no promise on what was there before.

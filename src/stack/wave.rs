@@ -6,8 +6,8 @@
 //! layer 1          a    b    c    d
 //! ```
 //!
-//! Layers that stand in one column run at once. What a layer gives is read by the one above in the next wave, so that each
-//! has two buffers by turns. A block is a call like any other: the split of time into calls changes no bit.
+//! Layers that stand in one column run at once, shared by a gang. What a layer gives is read by the one above in the next
+//! wave, so that each has two buffers by turns. A block is a call like any other: the split of time into calls changes no bit.
 
 use super::{Level, StackWorkspace};
 use crate::caches::Caches;
@@ -17,18 +17,47 @@ use crate::gemm::Element;
 use crate::input::{Input, Source};
 use crate::layer::Layer;
 use crate::output::Output;
-use crate::schedule::{self, Split, Threads, Wave};
+use crate::schedule::{Threads, Wave};
 use crate::seq::{SeqRef, SeqShape, product, time_major_mut};
 use crate::state::State;
 use crate::workspace::Workspace;
 use gatefold_kernels::buf::Buf;
+use gatefold_kernels::gang::{Share, lead};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What a layer of a wave has beside its weights and state.
-#[derive(Clone, Debug)]
+/// What a layer of a wave works with. Nobody ever waits for a lock of these: in each wave one thread has a layer, and one has
+/// each buffer.
+#[derive(Debug)]
 pub(super) struct Lane<T> {
+    own: Mutex<Own<T>>,
+    /// What the layer gives, block by block by turns.
+    given: [Mutex<Buf<T>>; 2],
+}
+
+#[derive(Debug)]
+struct Own<T> {
     workspace: Workspace<T>,
-    /// What it gives in this wave.
-    write: Buf<T>,
+    /// The layer's state while waves run.
+    state: Option<State<T>>,
+}
+
+impl<T> Lane<T> {
+    fn new() -> Self {
+        let given = [Mutex::new(Buf::empty()), Mutex::new(Buf::empty())];
+        Lane { own: Mutex::new(Own { workspace: Workspace::new(), state: None }), given }
+    }
+}
+
+impl<T> Clone for Lane<T> {
+    /// It carries no values from call to call.
+    fn clone(&self) -> Self {
+        Lane::new()
+    }
+}
+
+/// What a lock protects; whoever panicked left nothing that is read again.
+fn unlock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The sizes of the layers, if all walk from the first step to the last.
@@ -47,17 +76,17 @@ pub(super) fn reserve<T: Element>(
     let rows = dims(levels).and_then(|dims| Wave::rows(dims, time, size_of::<T>(), Caches::of_machine()));
     let Some(rows) = rows else { return Ok(()) };
     let rows = rows.saturating_add(batch);
-    let StackWorkspace { lanes, ready, .. } = workspace;
+    let lanes = &mut workspace.lanes;
     if lanes.len() < levels.len() {
-        lanes.resize_with(levels.len(), || Lane { workspace: Workspace::new(), write: Buf::empty() });
-        ready.resize_with(levels.len(), Buf::empty);
+        lanes.resize_with(levels.len(), Lane::new);
     }
-    for ((level, lane), ready) in levels.iter().zip(lanes).zip(ready) {
+    for (level, lane) in levels.iter().zip(lanes) {
         let len = product(&[rows, level.output()]).ok_or(Error::TooLarge { argument: "batch" })?;
-        lane.write.reserve(len)?;
-        ready.reserve(len)?;
+        for given in &lane.given {
+            unlock(given).reserve(len)?;
+        }
         if let Some(layer) = level.ahead() {
-            layer.reserve_alone(&mut lane.workspace, rows.min(time), batch)?;
+            layer.reserve_alone(&mut unlock(&lane.own).workspace, rows.min(time), batch)?;
         }
     }
     Ok(())
@@ -80,92 +109,64 @@ pub(super) fn run<T: Element>(
     let wave = Wave::new(dims, [time, batch], size_of::<T>(), Caches::of_machine(), threads);
     let Some(wave) = wave else { return Ok(false) };
     reserve(levels, workspace, time, batch)?;
-    schedule::inside(|| waves(wave, levels, x, states, y, workspace))?;
-    Ok(true)
-}
-
-/// One wave after the other.
-fn waves<T: Element>(
-    wave: Wave,
-    levels: &[Level<T>],
-    x: SeqRef<'_, T>,
-    states: &mut [State<T>],
-    y: &mut Output<'_, T>,
-    workspace: &mut StackWorkspace<T>,
-) -> Result<()> {
-    let (blocks, top) = (x.shape().time.div_ceil(wave.block), levels.len() - 1);
-    for now in 0..blocks + top {
-        let active = now.saturating_sub(blocks - 1)..top.min(now) + 1;
-        let lanes = Lanes {
-            first: active.start,
-            now,
-            block: wave.block,
-            levels: &levels[active.clone()],
-            states: &mut states[active.clone()],
-            lanes: &mut workspace.lanes[active.clone()],
-            ready: &workspace.ready,
-            x,
-            y: if active.end == levels.len() { Some(y.reborrow()) } else { None },
-        };
-        schedule::run(lanes, wave.threads.min(active.len()))?;
-        for (lane, ready) in workspace.lanes.iter_mut().zip(&mut workspace.ready) {
-            std::mem::swap(&mut lane.write, ready);
+    let lanes = &workspace.lanes[..levels.len()];
+    for (state, lane) in states.iter_mut().zip(lanes) {
+        unlock(&lane.own).state = Some(state.take());
+    }
+    let waves = Waves { levels, lanes, block: wave.block, x, y: Mutex::new(y), failed: Mutex::new(None) };
+    let blocks = time.div_ceil(wave.block);
+    lead(wave.threads, blocks + levels.len() - 1, |number, share| waves.run(number, blocks, share));
+    let failed = unlock(&waves.failed).take();
+    for (state, lane) in states.iter_mut().zip(lanes) {
+        if let Some(moved) = unlock(&lane.own).state.take() {
+            *state = moved;
         }
     }
-    Ok(())
+    failed.map_or(Ok(true), Err)
 }
 
-/// Neighbouring layers in one wave.
-struct Lanes<'a, T> {
-    /// The number of the first of them.
-    first: usize,
-    /// The number of the wave.
-    now: usize,
-    block: usize,
+/// All that waves share.
+struct Waves<'a, 'b, 'c, T> {
     levels: &'a [Level<T>],
-    states: &'a mut [State<T>],
-    lanes: &'a mut [Lane<T>],
-    /// What every layer gave in the wave before.
-    ready: &'a [Buf<T>],
+    lanes: &'a [Lane<T>],
+    block: usize,
     x: SeqRef<'a, T>,
-    /// Where the outputs of the whole sequence go, if the last of the layers is the last one of all.
-    y: Option<Output<'a, T>>,
+    y: Mutex<&'b mut Output<'c, T>>,
+    failed: Mutex<Option<Error>>,
 }
 
-impl<T: Element> Split for Lanes<'_, T> {
-    fn split(self, left: usize, right: usize) -> Result<(Self, Self)> {
-        let Lanes { first, levels, states, lanes, y, .. } = self;
-        let at = levels.len() * left / (left + right);
-        let (levels_a, levels_b) = levels.split_at(at);
-        let (states_a, states_b) = states.split_at_mut(at);
-        let (lanes_a, lanes_b) = lanes.split_at_mut(at);
-        let a = Lanes { levels: levels_a, states: states_a, lanes: lanes_a, y: None, ..self };
-        Ok((a, Lanes { first: first + at, levels: levels_b, states: states_b, lanes: lanes_b, y, ..self }))
+impl<T: Element> Waves<'_, '_, '_, T> {
+    /// A share of the layers that have a block in this wave.
+    fn run(&self, number: usize, blocks: usize, share: Share) {
+        let first = number.saturating_sub(blocks - 1);
+        let count = self.levels.len().min(number + 1) - first;
+        for i in count * share.index / share.of..count * (share.index + 1) / share.of {
+            if let Err(error) = self.layer(first + i, number - first - i) {
+                unlock(&self.failed).get_or_insert(error);
+            }
+        }
     }
 
-    fn run(mut self) -> Result<()> {
-        let (count, batch) = (self.levels.len(), self.x.shape().batch);
-        for (i, (level, (state, lane))) in
-            self.levels.iter().zip(self.states.iter_mut().zip(self.lanes.iter_mut())).enumerate()
-        {
-            let Some(layer) = level.ahead() else { continue };
-            let number = self.first + i;
-            let from = (self.now - number) * self.block;
-            let steps = self.block.min(self.x.shape().time - from);
-            let x = match number.checked_sub(1) {
-                None => self.x.steps(from, steps)?,
-                Some(below) => SeqRef::new(&self.ready[below], SeqShape::time_major(steps, batch, layer.dims().input))?,
-            };
-            let y = match self.y.as_mut().filter(|_| i + 1 == count) {
-                Some(y) => y.steps(from, steps, self.x.shape().time)?,
-                None => {
-                    let channels = level.output();
-                    let y = &mut lane.write[..steps * batch * channels];
-                    Output::Sequence(time_major_mut(y, [steps, batch, channels])?)
-                }
-            };
-            layer.forward_on(Threads::One, x.into(), state, y, &mut lane.workspace, None)?;
+    /// A block of a layer.
+    fn layer(&self, number: usize, block: usize) -> Result<()> {
+        let Some(layer) = self.levels[number].ahead() else { return Ok(()) };
+        let (time, batch) = (self.x.shape().time, self.x.shape().batch);
+        let from = block * self.block;
+        let steps = self.block.min(time - from);
+        let below = number.checked_sub(1).map(|below| unlock(&self.lanes[below].given[block % 2]));
+        let x = match &below {
+            None => self.x.steps(from, steps)?,
+            Some(given) => SeqRef::new(given, SeqShape::time_major(steps, batch, layer.dims().input))?,
+        };
+        let mut own = unlock(&self.lanes[number].own);
+        let Own { workspace, state: Some(state) } = &mut *own else { return Ok(()) };
+        if number + 1 == self.levels.len() {
+            let mut y = unlock(&self.y);
+            return layer.forward_on(Threads::One, x.into(), state, y.steps(from, steps, time)?, workspace, None);
         }
-        Ok(())
+        let mut given = unlock(&self.lanes[number].given[block % 2]);
+        let channels = layer.dims().output();
+        let y = time_major_mut(&mut given[..steps * batch * channels], [steps, batch, channels])?;
+        layer.forward_on(Threads::One, x.into(), state, Output::Sequence(y), workspace, None)
     }
 }

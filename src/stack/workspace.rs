@@ -18,8 +18,6 @@ pub struct StackWorkspace<T> {
     pub(super) between: [Buf<T>; 2],
     /// For each layer, where they run side by side.
     pub(super) lanes: Vec<Lane<T>>,
-    /// What each of them gave in the wave before.
-    pub(super) ready: Vec<Buf<T>>,
     /// Backward outputs that are merged by arithmetic.
     pub(super) other: Buf<T>,
 }
@@ -28,7 +26,7 @@ impl<T: Real> StackWorkspace<T> {
     /// An empty one, which the first call makes large enough.
     pub fn new() -> Self {
         let (layers, between) = ([Workspace::new(), Workspace::new()], [Buf::empty(), Buf::empty()]);
-        StackWorkspace { layers, between, lanes: Vec::new(), ready: Vec::new(), other: Buf::empty() }
+        StackWorkspace { layers, between, lanes: Vec::new(), other: Buf::empty() }
     }
 
     /// Makes the room between `levels` large enough for `rows` rows of all steps together, at least one step of `batch`.
