@@ -64,6 +64,15 @@ impl Shape {
     }
 }
 
+/// Weights and biases as PyTorch draws them, for a state that neither dies nor saturates; each time the same.
+pub fn weights<T: Element>(cell: Cell, input: usize, hidden: usize) -> Weights<T> {
+    let rows = cell.gates() * hidden;
+    let scale = 1.0 / (hidden as f64).sqrt();
+    let values = |len| values::<T>(len).into_iter().map(|v| T::from_f64(v.to_f64() * scale)).collect::<Vec<_>>();
+    let (w, r, b) = (values(rows * input), values(rows * hidden), values(rows));
+    Weights::new(cell, input, hidden, w, r, Some(b.clone()), Some(b)).unwrap()
+}
+
 /// A layer with all that a call needs.
 pub struct Run<T> {
     layer: Layer<T>,
@@ -77,12 +86,7 @@ pub struct Run<T> {
 impl<T: Element> Run<T> {
     pub fn new(cell: Cell, shape: Shape, isa: Isa, threads: Threads) -> Self {
         let Shape { input, hidden, batch, time } = shape;
-        let rows = cell.gates() * hidden;
-        // As PyTorch draws them: a state that neither dies nor saturates.
-        let scale = 1.0 / (hidden as f64).sqrt();
-        let weights = |len| values::<T>(len).into_iter().map(|v| T::from_f64(v.to_f64() * scale)).collect::<Vec<_>>();
-        let (w, r, b) = (weights(rows * input), weights(rows * hidden), weights(rows));
-        let weights = Weights::new(cell, input, hidden, w, r, Some(b.clone()), Some(b)).unwrap();
+        let weights = weights(cell, input, hidden);
         let options = Options { isa: Some(isa), threads, ..Options::default() };
         let layer = Layer::new(weights, options).unwrap();
         let (state, workspace) = (layer.state(batch).unwrap(), layer.workspace(time, batch).unwrap());
