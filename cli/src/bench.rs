@@ -3,10 +3,10 @@
 mod bars;
 mod bound;
 mod caches;
-mod case;
+pub mod case;
 mod epilogue;
 mod limits;
-mod report;
+pub mod report;
 mod subject;
 mod timing;
 

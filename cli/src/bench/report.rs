@@ -163,7 +163,7 @@ fn time(out: &mut dyn Write, name: &str, key: &str, value: f64, json: bool) -> R
 }
 
 /// A time in the unit that suits it.
-fn seconds(seconds: f64) -> String {
+pub fn seconds(seconds: f64) -> String {
     match seconds {
         s if s < 1e-6 => format!("{:.1} ns", 1e9 * s),
         s if s < 1e-3 => format!("{:.2} us", 1e6 * s),
