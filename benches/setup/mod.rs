@@ -7,7 +7,7 @@ use criterion::Criterion;
 use gatefold::cell::{Activation, Cell, Reset};
 use gatefold::gemm::Element;
 use gatefold::seq::{time_major, time_major_mut};
-use gatefold::{Dims, Isa, Layer, Options, Output, State, Threads, Weights, Workspace};
+use gatefold::{Backend, Dims, Isa, Layer, Options, Output, State, Threads, Weights, Workspace};
 use std::time::Duration;
 
 /// The cells, by the names under which their times are compared with other libraries'.
@@ -35,6 +35,17 @@ pub fn isas() -> Vec<Isa> {
         isas.retain(|isa| isa.name() != "portable");
     }
     isas
+}
+
+/// The foreign backends that are built in. OpenBLAS with the processor whose kernels it chose: where it does not know a
+/// processor, it may choose those of one much older, and `OPENBLAS_CORETYPE`, for example `SkylakeX`, names a better one.
+pub fn foreign_backends() -> Vec<(String, Backend)> {
+    vec![
+        #[cfg(feature = "matrixmultiply")]
+        ("matrixmultiply".to_owned(), Backend::MatrixMultiply),
+        #[cfg(feature = "openblas")]
+        (format!("openblas-{}", gatefold::gemm::OpenBlas::new().core_name()), Backend::OpenBlas),
+    ]
 }
 
 /// Values between -1 and 1, each time the same.
@@ -84,10 +95,14 @@ pub struct Run<T> {
 }
 
 impl<T: Element> Run<T> {
+    /// By the native backend.
     pub fn new(cell: Cell, shape: Shape, isa: Isa, threads: Threads) -> Self {
+        Run::with_options(cell, shape, Options { isa: Some(isa), threads, ..Options::default() })
+    }
+
+    pub fn with_options(cell: Cell, shape: Shape, options: Options) -> Self {
         let Shape { input, hidden, batch, time } = shape;
         let weights = weights(cell, input, hidden);
-        let options = Options { isa: Some(isa), threads, ..Options::default() };
         let layer = Layer::new(weights, options).unwrap();
         let (state, workspace) = (layer.state(batch).unwrap(), layer.workspace(time, batch).unwrap());
         let (x, y) = (values(time * batch * input), values(time * batch * hidden));

@@ -2,6 +2,8 @@
 
 mod command;
 
+#[cfg(all(feature = "plot", target_os = "linux"))]
+use assert_cmd::Command;
 use command::{gatefold, refused};
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -147,4 +149,35 @@ fn without_the_feature_a_picture_is_refused() {
     let (_folder, picture, arguments) = plot(&[]);
     refused(arguments.iter().map(String::as_str), "built without the feature plot");
     assert!(!picture.exists());
+}
+
+#[test]
+#[cfg(all(feature = "plot", target_os = "linux"))]
+fn a_record_is_made_of_both_in_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let line = line("other", "gru", [3, 64, 1, 2, 1], 1e-9, "");
+    std::fs::write(path("peers"), format!("#!/bin/sh\necho '{line}' >>\"$1\"\n")).unwrap();
+    std::fs::write(path("versions"), "other 1.2.3\n").unwrap();
+    let made = Command::new("bash")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/record/make"))
+        .args([format!("sh {}", path("peers").display()), path("versions").to_str().unwrap().to_owned()])
+        .env("GATEFOLD", assert_cmd::cargo::cargo_bin("gatefold"))
+        .env("BENCH", "--cell gru,rnn --input 3 --hidden 64 --time 2 --budget 0.002")
+        .envs([("ROUNDS", "2"), ("LIMITS", ""), ("RECORDS", folder.path().to_str().unwrap())])
+        .assert()
+        .success();
+    let record = String::from_utf8(made.get_output().stdout.clone()).unwrap();
+    let record = std::path::Path::new(record.trim());
+    let text = std::fs::read_to_string(record).unwrap();
+    for found in ["# Speeds on 2", "- processor: ", "other 1.2.3", "| 3, 64, 1, 2 | 1 |", "1.0 ns, other | 0.00 |"] {
+        assert!(text.contains(found), "{found}: {text}");
+    }
+    let lines = std::fs::read_to_string(record.with_extension("jsonl")).unwrap();
+    let count = |text: &str| lines.lines().filter(|line| line.contains(text)).count();
+    // Two rounds, ours on one thread and perhaps on two.
+    assert_eq!(count("\"other\""), 2, "{lines}");
+    assert!([2, 4].contains(&count("\"cell\":\"rnn\"")), "{lines}");
+    let pictures = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(pictures.filter(|path| path.extension().is_some_and(|end| end == "svg")).count(), 2);
 }
