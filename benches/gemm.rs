@@ -1,5 +1,6 @@
 //! How do the products of the backends compare, C = A B with `A: [M, K]` and `B: [K, N]`? `packed` has its B packed once,
-//! as layers have; `native` packs it at every call.
+//! as layers have; `native` packs it at every call. OpenBLAS (feature `openblas`) is named with the processor whose kernels it
+//! chose, such as `Haswell`: see `foreign_backends` in `setup`.
 
 mod setup;
 

@@ -6,7 +6,8 @@
 
 mod setup;
 
-use gatefold::{Plan, Threads};
+use gatefold::cell::Cell;
+use gatefold::{Isa, Options, Plan, Threads};
 use rayon::ThreadPoolBuilder;
 use setup::{CELLS, Run, Shape, isas};
 use std::time::{Duration, Instant};
@@ -48,6 +49,11 @@ fn alternatives(chosen: Plan, threads: usize) -> Vec<Plan> {
     plans
 }
 
+fn planned(cell: Cell, shape: Shape, isa: Isa, plan: Plan) -> Run<f32> {
+    let options = Options { isa: Some(isa), threads: Threads::Pool, plan: Some(plan), ..Options::default() };
+    Run::with_options(cell, shape, options)
+}
+
 /// Median seconds of each run, all timed in turn.
 fn medians(runs: &mut [Run<f32>], budget: Duration) -> Vec<f64> {
     let mut samples = vec![Vec::new(); runs.len()];
@@ -83,7 +89,7 @@ fn main() {
             pool.install(|| {
                 let mut runs = vec![Run::<f32>::new(cell, shape, isa, Threads::Pool)];
                 let plans = alternatives(runs[0].plan(), threads);
-                runs.extend(plans[1..].iter().map(|&plan| Run::planned(cell, shape, isa, Threads::Pool, Some(plan))));
+                runs.extend(plans[1..].iter().map(|&plan| planned(cell, shape, isa, plan)));
                 let medians = medians(&mut runs, budget);
                 let (best, least) = medians.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).unwrap();
                 let loss = medians[0] / least - 1.0;

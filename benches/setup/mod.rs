@@ -7,7 +7,7 @@ use criterion::Criterion;
 use gatefold::cell::{Activation, Cell, Reset};
 use gatefold::gemm::Element;
 use gatefold::seq::{time_major, time_major_mut};
-use gatefold::{Dims, Isa, Layer, Options, Output, Plan, State, Threads, Weights, Workspace};
+use gatefold::{Backend, Dims, Isa, Layer, Options, Output, Plan, State, Threads, Weights, Workspace};
 use std::time::Duration;
 
 /// The cells, by the names under which their times are compared with other libraries'.
@@ -37,6 +37,17 @@ pub fn isas() -> Vec<Isa> {
     isas
 }
 
+/// The foreign backends that are built in. OpenBLAS with the processor whose kernels it chose: where it does not know a
+/// processor, it may choose those of one much older, and `OPENBLAS_CORETYPE`, for example `SkylakeX`, names a better one.
+pub fn foreign_backends() -> Vec<(String, Backend)> {
+    vec![
+        #[cfg(feature = "matrixmultiply")]
+        ("matrixmultiply".to_owned(), Backend::MatrixMultiply),
+        #[cfg(feature = "openblas")]
+        (format!("openblas-{}", gatefold::gemm::OpenBlas::new().core_name()), Backend::OpenBlas),
+    ]
+}
+
 /// Values between -1 and 1, each time the same.
 pub fn values<T: Element>(len: usize) -> Vec<T> {
     let mut state = 1u64;
@@ -64,6 +75,15 @@ impl Shape {
     }
 }
 
+/// Weights and biases as PyTorch draws them, for a state that neither dies nor saturates; each time the same.
+pub fn weights<T: Element>(cell: Cell, input: usize, hidden: usize) -> Weights<T> {
+    let rows = cell.gates() * hidden;
+    let scale = 1.0 / (hidden as f64).sqrt();
+    let values = |len| values::<T>(len).into_iter().map(|v| T::from_f64(v.to_f64() * scale)).collect::<Vec<_>>();
+    let (w, r, b) = (values(rows * input), values(rows * hidden), values(rows));
+    Weights::new(cell, input, hidden, w, r, Some(b.clone()), Some(b)).unwrap()
+}
+
 /// A layer with all that a call needs.
 pub struct Run<T> {
     layer: Layer<T>,
@@ -75,20 +95,14 @@ pub struct Run<T> {
 }
 
 impl<T: Element> Run<T> {
+    /// By the native backend.
     pub fn new(cell: Cell, shape: Shape, isa: Isa, threads: Threads) -> Self {
-        Self::planned(cell, shape, isa, threads, None)
+        Run::with_options(cell, shape, Options { isa: Some(isa), threads, ..Options::default() })
     }
 
-    /// Cut as `plan` says; `None`: as is chosen.
-    pub fn planned(cell: Cell, shape: Shape, isa: Isa, threads: Threads, plan: Option<Plan>) -> Self {
+    pub fn with_options(cell: Cell, shape: Shape, options: Options) -> Self {
         let Shape { input, hidden, batch, time } = shape;
-        let rows = cell.gates() * hidden;
-        // As PyTorch draws them: a state that neither dies nor saturates.
-        let scale = 1.0 / (hidden as f64).sqrt();
-        let weights = |len| values::<T>(len).into_iter().map(|v| T::from_f64(v.to_f64() * scale)).collect::<Vec<_>>();
-        let (w, r, b) = (weights(rows * input), weights(rows * hidden), weights(rows));
-        let weights = Weights::new(cell, input, hidden, w, r, Some(b.clone()), Some(b)).unwrap();
-        let options = Options { isa: Some(isa), threads, plan, ..Options::default() };
+        let weights = weights(cell, input, hidden);
         let layer = Layer::new(weights, options).unwrap();
         let (state, workspace) = (layer.state(batch).unwrap(), layer.workspace(time, batch).unwrap());
         let (x, y) = (values(time * batch * input), values(time * batch * hidden));

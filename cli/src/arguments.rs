@@ -37,6 +37,15 @@ impl Engine {
     pub fn backend_name(&self) -> &'static str {
         BACKENDS.iter().find(|(_, backend)| *backend == self.backend).map_or("unknown", |(name, _)| name)
     }
+
+    /// The processor whose kernels OpenBLAS has chosen, if it is the backend.
+    pub fn blas_core(&self) -> Option<String> {
+        #[cfg(feature = "openblas")]
+        if self.backend == Backend::OpenBlas {
+            return Some(gatefold::gemm::OpenBlas::new().core_name());
+        }
+        None
+    }
 }
 
 const BACKENDS: [(&str, Backend); 3] =

@@ -2,11 +2,11 @@
 
 mod bars;
 mod bound;
-mod case;
+pub mod case;
 mod epilogue;
 mod level;
 mod limits;
-mod report;
+pub mod report;
 mod subject;
 mod timing;
 

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod bench;
+mod compare;
 mod inspect;
 mod model;
 mod npy;
@@ -32,6 +33,7 @@ enum Command {
     Run(run::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
+    Compare(compare::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments, &mut out),
         Command::Bench(arguments) => bench::run(&arguments, &mut out),
+        Command::Compare(arguments) => compare::run(&arguments, &mut out),
     };
     match done.and_then(|code| Ok(out.flush().map(|()| code)?)) {
         Ok(code) => code,

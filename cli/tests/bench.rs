@@ -66,6 +66,38 @@ fn options_reach_the_layer() {
 }
 
 #[test]
+#[cfg(feature = "openblas")]
+fn openblas_says_whose_kernels_ran() {
+    let arguments = format!("--cell gru --backend openblas {TINY}");
+    let lines = |core: Option<&str>, more: &str| {
+        let mut command = bench(&format!("{arguments} {more}"));
+        command.env_remove("OPENBLAS_CORETYPE").envs(core.map(|core| ("OPENBLAS_CORETYPE", core)));
+        String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
+    };
+    let line: Value = serde_json::from_str(&lines(None, "--json")).unwrap();
+    let chosen = line["blas_core"].as_str().unwrap().to_owned();
+    assert_eq!(line["backend"], "openblas");
+    let hint = format!("openblas (kernels for {chosen}; OPENBLAS_CORETYPE, which would choose others, is not set) on ");
+    assert!(lines(None, "").starts_with(&hint), "{hint}");
+    // Any build of OpenBLAS that chooses at all has generic kernels of its architecture.
+    let other = if cfg!(target_arch = "x86_64") { "Prescott" } else { "ARMV8" };
+    assert!(
+        lines(Some(other), "").to_lowercase().starts_with(&format!("openblas (kernels for {other}) ").to_lowercase())
+    );
+}
+
+#[test]
+#[cfg(not(feature = "openblas"))]
+fn a_backend_that_is_not_built_in_is_refused() {
+    refused(&format!("--cell gru --backend openblas {TINY}"), "the library was built without its feature");
+}
+
+#[test]
+fn other_backends_name_no_kernels_of_openblas() {
+    assert!(json(&format!("--cell gru --json {TINY}"))[0].get("blas_core").is_none());
+}
+
+#[test]
 fn a_person_sees_a_table_with_bars() {
     let found = lines(&format!("--cell lstm --time 2 {TINY}"));
     assert_eq!(found.len(), 3, "{found:?}");

@@ -39,11 +39,22 @@ struct Line<'a> {
     limit_s: f64,
     isa: &'a str,
     backend: &'a str,
+    /// Of OpenBLAS: the processor whose kernels ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blas_core: Option<String>,
 }
 
 /// What stands above the table.
 pub fn header(out: &mut dyn Write, engine: &Engine) -> Result<()> {
-    writeln!(out, "{} on {}", engine.backend_name(), engine.isa()?.name())?;
+    let kernels = match engine.blas_core() {
+        // It may have chosen those of a processor much older than this one.
+        Some(core) if std::env::var_os("OPENBLAS_CORETYPE").is_none() => {
+            format!(" (kernels for {core}; OPENBLAS_CORETYPE, which would choose others, is not set)")
+        }
+        Some(core) => format!(" (kernels for {core})"),
+        None => String::new(),
+    };
+    writeln!(out, "{}{kernels} on {}", engine.backend_name(), engine.isa()?.name())?;
     let columns = ("cell", "dtype", "threads", "I-H-N-T", "median", "GFLOP/s", "of limit", "error");
     let (cell, dtype, threads, sizes, median, gflops, limit, error) = columns;
     let empty = "";
@@ -78,6 +89,7 @@ pub fn result(out: &mut dyn Write, case: Case, engine: &Engine, timed: Timed, li
             limit_s: limit,
             isa: engine.isa()?.name(),
             backend: engine.backend_name(),
+            blas_core: engine.blas_core(),
         };
         return Ok(writeln!(out, "{}", serde_json::to_string(&line)?)?);
     }
@@ -163,7 +175,7 @@ fn time(out: &mut dyn Write, name: &str, key: &str, value: f64, json: bool) -> R
 }
 
 /// A time in the unit that suits it.
-fn seconds(seconds: f64) -> String {
+pub fn seconds(seconds: f64) -> String {
     match seconds {
         s if s < 1e-6 => format!("{:.1} ns", 1e9 * s),
         s if s < 1e-3 => format!("{:.2} us", 1e6 * s),
