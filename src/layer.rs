@@ -270,6 +270,9 @@ impl<T: Element> Layer<T> {
             Source::Packed { .. } => Threads::One.plan(self.dims, time, batch, size_of::<T>()),
         };
         workspace.reserve(&self.stages, self.dims, plan, batch)?;
+        if tape.is_some() {
+            workspace.reserve_recorded(&self.stages, plan, batch)?;
+        }
         let (dims, stages, scratch) = (self.dims, &self.stages[..], workspace.parts(plan));
         let job = Job { dims, stages, plan, input, state, y, scratch, tape };
         schedule::run(job, plan.parts)

@@ -233,18 +233,20 @@ impl<T: Real> Job<'_, T> {
             Output::Packed(y) => Some(y.reborrow().split_rows(offset)?.1.split_rows(count)?.0),
             Output::Last(_) | Output::StateOnly => None,
         };
-        let (stages, reverse, variant) = (self.stages, self.state.reverse, self.dims.variant);
+        let (stages, reverse) = (self.stages, self.state.reverse);
         let mut tape = self.tape.as_mut().map(|tape| tape.gates.step(t)).transpose()?;
         let mut run =
             |stage: usize, operand, prev: &[MatRef<'_, T>], next: &mut [MatMut<'_, T>], y: Option<MatMut<'_, T>>| {
                 let (cols, recurrent_cols) = stages[stage].product_cols();
                 let input = MatRef::dense(&products[stage], from + count, cols)?.rows_from(from, count)?;
-                let recurrent = MatMut::dense(recurrent, count, recurrent_cols)?;
                 let row = if stage == 0 { attention } else { None };
                 let planes = StepPlanes { input, prev, next, y, row, select: active.select, reverse };
                 match &mut tape {
-                    Some(gates) => stages[stage].record(variant, operand, gates.reborrow(), planes),
-                    None => stages[stage].step(operand, recurrent, planes),
+                    Some(gates) => stages[stage].record(operand, recurrent, gates.reborrow(), planes),
+                    None => {
+                        let recurrent = MatMut::dense(recurrent, count, recurrent_cols)?;
+                        stages[stage].step(operand, recurrent, planes)
+                    }
                 }
             };
         let Dims { cell, hidden, projection, .. } = self.dims;

@@ -1,5 +1,9 @@
 //! What a forward pass leaves for the backward pass.
 
+mod room;
+
+pub(crate) use room::{PartRoom, Room};
+
 use crate::cell::{Cell, Reset};
 use crate::dims::Dims;
 use crate::error::{Error, Result};
@@ -14,7 +18,7 @@ use std::fmt;
 /// layer of its element type.
 ///
 /// It takes T N values of each input and state, and H values for each gate: one for a SimpleRNN, four for an LSTM and a
-/// GRU; with a projection H + P more.
+/// GRU; with a projection H + P more. For the backward pass it keeps the packed weights and scratch memory, too.
 #[derive(Clone)]
 pub struct Tape<T> {
     call: Option<Call>,
@@ -28,6 +32,8 @@ pub struct Tape<T> {
     c: Buf<T>,
     /// Of every row, if the call had lengths.
     lengths: Vec<usize>,
+    /// Scratch memory of the backward pass.
+    room: Room<T>,
 }
 
 /// The call that is on a tape.
@@ -74,24 +80,39 @@ pub(crate) fn width(dims: Dims) -> Option<usize> {
     dims.hidden.checked_mul(blocks)?.checked_add(dims.projection.unwrap_or(0))
 }
 
-/// How a gate's gradients are found on a tape, in blocks of H columns.
+/// Gates whose gradients stand side by side on a tape.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct GateColumns {
-    /// The gradient on the side of W.
-    pub(crate) w: usize,
-    /// The gradient on the side of R.
-    pub(crate) r: usize,
-    /// What R was multiplied with, if it is on the tape and not h.
-    pub(crate) operand: Option<usize>,
+pub(crate) struct Run {
+    /// The first gate, in the canonical order.
+    pub(crate) gate: usize,
+    /// Where its gradient stands, in blocks of H columns.
+    pub(crate) block: usize,
+    /// How many gates.
+    pub(crate) count: usize,
 }
 
-/// Of every gate, in the canonical order.
-pub(crate) fn gate_columns(cell: Cell) -> impl Iterator<Item = GateColumns> {
-    (0..cell.gates()).map(move |gate| match (cell, gate) {
-        (Cell::Gru { reset: Reset::After }, 2) => GateColumns { w: 3, r: 2, operand: None },
-        (Cell::Gru { reset: Reset::Before }, 2) => GateColumns { w: 2, r: 2, operand: Some(3) },
-        _ => GateColumns { w: gate, r: gate, operand: None },
-    })
+/// The gradients on the side of W.
+pub(crate) fn runs_of_w(cell: Cell) -> &'static [Run] {
+    match cell {
+        Cell::SimpleRnn { .. } => &[Run { gate: 0, block: 0, count: 1 }],
+        Cell::Lstm => &[Run { gate: 0, block: 0, count: 4 }],
+        Cell::Gru { reset: Reset::After } => {
+            &[Run { gate: 0, block: 0, count: 2 }, Run { gate: 2, block: 3, count: 1 }]
+        }
+        Cell::Gru { reset: Reset::Before } => &[Run { gate: 0, block: 0, count: 3 }],
+    }
+}
+
+/// The gradients on the side of R, with the block of what R was multiplied with where that is on the tape and not h.
+pub(crate) fn runs_of_r(cell: Cell) -> &'static [(Run, Option<usize>)] {
+    match cell {
+        Cell::SimpleRnn { .. } => &[(Run { gate: 0, block: 0, count: 1 }, None)],
+        Cell::Lstm => &[(Run { gate: 0, block: 0, count: 4 }, None)],
+        Cell::Gru { reset: Reset::After } => &[(Run { gate: 0, block: 0, count: 3 }, None)],
+        Cell::Gru { reset: Reset::Before } => {
+            &[(Run { gate: 0, block: 0, count: 2 }, None), (Run { gate: 2, block: 2, count: 1 }, Some(3))]
+        }
+    }
 }
 
 /// The planes of a state before and after the step at time t, of T + 1.
@@ -157,7 +178,7 @@ impl<T: Real> Tape<T> {
     /// An empty one, which the first call makes large enough.
     pub fn new() -> Self {
         let [x, gates, h, c] = std::array::from_fn(|_| Buf::empty());
-        Tape { call: None, x, gates, h, c, lengths: Vec::new() }
+        Tape { call: None, x, gates, h, c, lengths: Vec::new(), room: Room::new() }
     }
 
     /// Takes down x, and makes room for the rest. It holds nothing before [`Tape::finish`].
@@ -168,6 +189,7 @@ impl<T: Real> Tape<T> {
             return Err(Error::Unsupported { what: "training on a packed sequence", why: "give lengths instead" });
         };
         self.lengths.clear();
+        self.lengths.reserve(batch);
         if let Rows::Lengths(lengths) = input.rows {
             self.lengths.extend_from_slice(lengths);
         }
@@ -208,17 +230,18 @@ impl<T: Real> Tape<T> {
         self.call
     }
 
-    /// What was recorded.
-    pub(crate) fn recorded(&mut self, call: Call) -> Result<Recorded<'_, T>> {
+    /// What was recorded, and the scratch memory of the backward pass.
+    pub(crate) fn recorded(&mut self, call: Call) -> Result<(Recorded<'_, T>, &mut Room<T>)> {
         let shapes = Shapes::new::<T>(call).ok_or(Error::TooLarge { argument: "batch" })?;
-        Ok(Recorded {
+        let recorded = Recorded {
             x: SeqRef::new(&self.x, shapes.x)?,
             h: SeqRef::new(&self.h, shapes.h)?,
             c: SeqRef::new(&self.c, shapes.c)?,
             gates: &mut self.gates,
             shape: shapes.gates,
             lengths: call.has_lengths.then_some(&self.lengths[..]),
-        })
+        };
+        Ok((recorded, &mut self.room))
     }
 }
 

@@ -54,6 +54,13 @@ impl<T: Real> Workspace<T> {
         Ok(())
     }
 
+    /// Makes it large enough to record a call that it is large enough for otherwise.
+    pub(crate) fn reserve_recorded(&mut self, stages: &[Stage<T>], plan: Plan, batch: usize) -> Result<()> {
+        let cols = stages.iter().map(Stage::recorded_cols).max().unwrap_or(0);
+        let len = product(&[batch.div_ceil(plan.parts), cols]).ok_or(Error::TooLarge { argument: "batch" })?;
+        Ok(self.with_parts(plan.parts).iter_mut().try_for_each(|part| part.recurrent.reserve(len))?)
+    }
+
     fn with_parts(&mut self, parts: usize) -> &mut [Scratch<T>] {
         if self.parts.len() < parts {
             self.parts.resize_with(parts, Scratch::default);

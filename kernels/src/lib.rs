@@ -20,6 +20,7 @@ pub mod limits;
 pub mod mat;
 pub mod math;
 mod micro;
+pub mod outer;
 pub mod pack;
 pub mod pointwise;
 pub mod real;

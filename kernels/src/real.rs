@@ -7,6 +7,7 @@ use crate::general::{self, General};
 use crate::isa::Dispatch;
 use crate::limits::{self, MultiplyAdds, Reading, Worked};
 use crate::math::Elementary;
+use crate::outer::{self, Outer};
 use crate::pointwise::{self, Pointwise};
 use crate::relay::{self, Relay};
 use crate::shape::ShapeError;
@@ -36,6 +37,9 @@ pub trait Kernels: Sized {
     /// [`Join::run`].
     #[doc(hidden)]
     fn join(args: Join<'_, Self>) -> Result<(), ShapeError>;
+    /// [`Outer::run`].
+    #[doc(hidden)]
+    fn outer(args: Outer<'_, '_, Self>) -> Result<(), ShapeError>;
     /// [`Relay::run`].
     #[doc(hidden)]
     fn relay(args: Relay<'_, '_, Self>) -> Result<(), ShapeError>;
@@ -71,6 +75,9 @@ macro_rules! kernels {
             }
             fn join(args: Join<'_, Self>) -> Result<(), ShapeError> {
                 backward::join(args)
+            }
+            fn outer(args: Outer<'_, '_, Self>) -> Result<(), ShapeError> {
+                outer::outer(args)
             }
             fn relay(args: Relay<'_, '_, Self>) -> Result<(), ShapeError> {
                 relay::relay(args)

@@ -1,7 +1,7 @@
 //! Training: a forward pass that keeps what the backward pass needs, and the backward pass.
 
 use super::Layer;
-use crate::backward::Pass;
+use crate::backward::{Engine, Pass};
 use crate::cell::{Activation, Cell};
 use crate::error::{Error, Result, same};
 use crate::gemm::Element;
@@ -95,7 +95,8 @@ impl<T: Element> Layer<T> {
         let call = self.check_tape(tape)?;
         self.check_upstream(call, upstream)?;
         grads.check(weights, accumulate)?;
-        let pass = Pass { weights, isa: self.isa, threads, call };
+        let engine = self.stages[0].foreign().map_or(Engine::Native(self.isa), Engine::Foreign);
+        let pass = Pass { weights, isa: self.isa, engine, threads, call };
         pass.run(tape, upstream, grads, accumulate)?;
         tape.clear();
         Ok(())
