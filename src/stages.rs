@@ -309,11 +309,6 @@ impl<T: Real> Stage<T> {
         }
     }
 
-    /// Whether the native kernels compute it.
-    pub(crate) fn is_packed(&self) -> bool {
-        matches!(self.engine, Engine::Packed { .. })
-    }
-
     /// Columns of the stage's recurrent product where it is stored to be recorded.
     pub(crate) fn recorded_cols(&self) -> usize {
         self.part.kind.shape().recurrent * padded::<T>(self.part.units)
@@ -329,21 +324,40 @@ impl<T: Real> Stage<T> {
         planes: StepPlanes<'_, '_, T>,
     ) -> Result<()> {
         let (isa, stage, units) = (self.isa, self.part.kind, self.part.units);
+        let rows = operand.rows();
         if stage == StageKind::Projection {
-            return self.step(operand, MatMut::dense(&mut [], operand.rows(), 0)?, planes);
+            return self.step(operand, MatMut::dense(recurrent, rows, self.product_cols().1)?, planes);
         }
-        let Engine::Packed { recurrent: panel, .. } = &self.engine else {
-            return Err(Error::Unsupported { what: "training with this backend", why: "only the native one records" });
-        };
-        let StepPlanes { input, prev, next, y, row, select, .. } = planes;
-        let (own, beside) = stored(stage, units, gates)?;
-        let order = GateOrder::Panel;
-        let mut product = MatMut::dense(recurrent, operand.rows(), panel.product_cols())?;
-        self.stored_product(panel, operand, product.reborrow(), order, input, select)?;
+        let (own, mut beside) = stored(stage, units, gates)?;
+        let StepPlanes { input, prev, next, y, row, select, reverse } = planes;
+        if let Some(options) = &self.options {
+            let planes = StepPlanes { input, prev, next: &mut *next, y, row, select, reverse };
+            self.general(options, operand, own, planes)?;
+            if let (Some(beside), [m, ..]) = (&mut beside, &*next) {
+                keep(m.as_ref(), beside);
+            }
+            return Ok(());
+        }
         let trace = Some(TraceMut { gates: own, beside });
-        let state = StepState { input, order, prev, next, y, row, select };
-        let product = product.as_ref();
-        Ok(Pointwise { isa, stage, product, order, finished: true, heads: panel, state, trace }.run()?)
+        match &self.engine {
+            Engine::Packed { recurrent: panel, .. } => {
+                let order = GateOrder::Panel;
+                let mut product = MatMut::dense(recurrent, rows, panel.product_cols())?;
+                self.stored_product(panel, operand, product.reborrow(), order, input, select)?;
+                let state = StepState { input, order, prev, next, y, row, select };
+                let product = product.as_ref();
+                Ok(Pointwise { isa, stage, product, order, finished: true, heads: panel, state, trace }.run()?)
+            }
+            Engine::Foreign { gemm, r, heads, .. } => {
+                let order = GateOrder::Major;
+                let mut product = MatMut::dense(recurrent, rows, self.product_cols().1)?;
+                let r = MatRef::dense(r, product.cols(), self.part.k)?.transposed();
+                gemm.gemm(operand, r, T::ZERO, product.reborrow())?;
+                let state = StepState { input, order, prev, next, y, row, select };
+                let product = product.as_ref();
+                Ok(Pointwise { isa, stage, product, order, finished: false, heads, state, trace }.run()?)
+            }
+        }
     }
 
     /// The recurrent product with its chains continued from the input's, into `c: [N, G*H]` as `order` says.
@@ -407,6 +421,15 @@ pub(crate) struct StepPlanes<'a, 'b, T> {
     pub(crate) select: Option<&'a [u32]>,
     /// Whether units are walked over backwards.
     pub(crate) reverse: bool,
+}
+
+/// Copies as many columns of every row as there are.
+fn keep<T: Real>(from: MatRef<'_, T>, to: &mut MatMut<'_, T>) {
+    for n in 0..from.rows() {
+        if let (Some(from), Some(to)) = (from.row(n), to.row_mut(n)) {
+            to.copy_from_slice(&from[..to.len()]);
+        }
+    }
 }
 
 /// Where a stage's gates and what stands beside them are kept in a step's rows of a tape.

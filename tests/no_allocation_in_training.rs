@@ -21,7 +21,7 @@ const BATCH: usize = 4;
 const LENGTHS: [usize; BATCH] = [6, 2, 0, 5];
 
 fn layer(cell: Cell, [input, hidden]: [usize; 2], projection: Option<usize>, threads: Threads) -> Layer<f32> {
-    let choice = Choice { projection, ..Choice::default() };
+    let choice = Choice { projection, peepholes: projection.is_some(), ..Choice::default() };
     let options = Options { threads, keep_weights: true, ..Options::default() };
     Layer::new(Chosen::random(cell, [input, hidden], Bias::Both, choice, 1).weights(), options).unwrap()
 }

@@ -9,6 +9,7 @@ pub mod backward;
 pub mod block;
 pub mod buf;
 pub mod cell;
+pub mod diagonal;
 pub mod elementwise;
 mod epilogue;
 pub mod gang;

@@ -17,10 +17,10 @@ use std::ops::Range;
 use tile::{Corner, ROWS, Tiles, pack};
 
 /// Rows of a chunk.
-const CHUNK: usize = 128;
+const CHUNK: usize = 192;
 
-/// Columns of A that are packed at once, a multiple of all vectors and tiles: half a megabyte of f32.
-const COLUMNS: usize = 960;
+/// Columns of A that are packed at once, a multiple of all vectors and tiles.
+const COLUMNS: usize = 480;
 
 /// Sums over the T N rows of sequences.
 #[derive(Debug)]

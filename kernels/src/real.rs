@@ -1,6 +1,7 @@
 //! The element types.
 
 use crate::backward::{self, Backward, Join};
+use crate::diagonal::{self, Diagonal};
 use crate::elementwise::{self, Elementwise};
 use crate::gemm::{self, Gemm};
 use crate::general::{self, General};
@@ -19,6 +20,9 @@ pub trait Kernels: Sized {
     /// [`Backward::run`].
     #[doc(hidden)]
     fn backward(args: Backward<'_, Self>) -> Result<(), ShapeError>;
+    /// [`Diagonal::run`].
+    #[doc(hidden)]
+    fn diagonal(args: Diagonal<'_, Self>) -> Result<(), ShapeError>;
     /// [`Elementwise::run`].
     #[doc(hidden)]
     fn elementwise(args: Elementwise<'_, Self>) -> Result<(), ShapeError>;
@@ -57,6 +61,9 @@ macro_rules! kernels {
         impl Kernels for $t {
             fn backward(args: Backward<'_, Self>) -> Result<(), ShapeError> {
                 backward::backward(args)
+            }
+            fn diagonal(args: Diagonal<'_, Self>) -> Result<(), ShapeError> {
+                diagonal::diagonal(args)
             }
             fn elementwise(args: Elementwise<'_, Self>) -> Result<(), ShapeError> {
                 elementwise::elementwise(args)

@@ -11,6 +11,7 @@ use crate::grads::Grads;
 use crate::schedule::{self, Split};
 use crate::seq::{MatMut, MatRef, SeqRef};
 use crate::tape::{Call, PartRoom, Recorded, Tape, planes, runs_of_r, runs_of_w};
+use gatefold_kernels::diagonal::Diagonal;
 use gatefold_kernels::outer::{Outer, OuterTerm};
 use gatefold_kernels::real::Real;
 
@@ -34,9 +35,18 @@ pub(super) fn run<T: Real>(pass: &Pass<'_, T>, tape: &mut Tape<T>, grads: &mut G
     let dx = MatMut::dense(&mut grads.dx, time * batch, dims.input)?;
     schedule::run(InputGrad { sources: &sources, from: 0, batch, dx }, parts.min(time))?;
 
-    let (Recorded { x, h, gates, shape, .. }, room) = tape.recorded(pass.call)?;
+    let (Recorded { x, h, c, gates, shape, .. }, room) = tape.recorded(pass.call)?;
     let gates = SeqRef::new(gates, shape)?;
-    let h = h.steps(planes(direction, 0).0, time)?;
+    let (before, after) = planes(direction, 0);
+    let h = h.steps(before, time)?;
+    if !grads.d_peepholes.is_empty() {
+        for ((gate, plane), sums) in
+            [(0, before), (1, before), (3, after)].into_iter().zip(grads.d_peepholes.chunks_mut(dims.hidden))
+        {
+            let left = gates.channels(gate * dims.hidden, dims.hidden)?;
+            Diagonal { isa: pass.isa, left, right: c.steps(plane, time)?, sums }.run()?;
+        }
+    }
     let terms = terms(dims, [x, h, gates], grads)?;
     if let Engine::Native(_) = pass.engine {
         let len = Outer::<T>::room(shape.channels, terms.iter().map(|term| term.c.cols()));

@@ -37,6 +37,7 @@ pub(super) fn run<T: Real>(
         dims,
         isa: pass.isa,
         factors: &factors,
+        peepholes: pass.weights.peepholes().unwrap_or_default(),
         direction,
         lengths: recorded.lengths,
         gates: SeqMut::new(recorded.gates, recorded.shape)?,
@@ -75,6 +76,7 @@ struct Steps<'a, T> {
     dims: Dims,
     isa: Isa,
     factors: &'a (Factor<'a, T>, Option<Factor<'a, T>>),
+    peepholes: &'a [T],
     direction: Direction,
     lengths: Option<&'a [usize]>,
     gates: SeqMut<'a, T>,
@@ -93,7 +95,7 @@ struct Steps<'a, T> {
 
 impl<T: Real> Split for Steps<'_, T> {
     fn split(self, left: usize, right: usize) -> Result<(Self, Self)> {
-        let Steps { dims, isa, factors, direction, lengths, gates, h, c, dy, dh, dc, between, rooms } = self;
+        let Steps { dims, isa, factors, peepholes, direction, lengths, gates, h, c, dy, dh, dc, between, rooms } = self;
         let batch = dh.rows();
         let rows = batch * left / (left + right);
         let (lengths_a, lengths_b) = lengths.map(|lengths| lengths.split_at(rows)).unzip();
@@ -105,7 +107,22 @@ impl<T: Real> Split for Steps<'_, T> {
         let part = |from, count, lengths, gates, (dh, dc, between), rooms| {
             let (h, c) = (h.rows(from, count)?, c.rows(from, count)?);
             let dy = dy.map(|dy| dy.rows(from, count)).transpose()?;
-            Ok::<_, Error>(Steps { dims, isa, factors, direction, lengths, gates, h, c, dy, dh, dc, between, rooms })
+            Ok::<_, Error>(Steps {
+                dims,
+                isa,
+                factors,
+                peepholes,
+                direction,
+                lengths,
+                gates,
+                h,
+                c,
+                dy,
+                dh,
+                dc,
+                between,
+                rooms,
+            })
         };
         let a = part(0, rows, lengths_a, gates_a, (dh_a, dc_a, between_a), rooms_a)?;
         Ok((a, part(rows, batch - rows, lengths_b, gates_b, (dh_b, dc_b, between_b), rooms_b)?))
@@ -138,25 +155,25 @@ impl<T: Real> Steps<'_, T> {
     /// Back through the step at time t, of the rows that took part.
     fn step(&mut self, t: usize, t_out: usize, select: Option<&[u32]>) -> Result<()> {
         let Steps { dims, isa, factors: (first, second), .. } = *self;
-        let (before, after) = planes(self.direction, t);
+        let (before, _) = planes(self.direction, t);
         let dy = self.dy.map(|dy| plane(dy, t_out)).transpose()?;
         Join { isa, dh: self.dh.reborrow(), dy, select }.run()?;
         let nothing = MatRef::dense(&[], 0, 0)?;
         let hidden = dims.hidden;
         let mut gates = self.gates.step(t)?;
         let (mut dh, dc, mut between) = (self.dh.reborrow(), self.dc.reborrow(), self.between.reborrow());
-        let through = Through { isa, select };
+        let through = Through { isa, peepholes: self.peepholes, select };
         let onto = match dims.cell {
             Cell::SimpleRnn { activation } => {
                 let relu = activation == Activation::Relu;
                 let kind = if relu { BackwardKind::SimpleRelu } else { BackwardKind::SimpleTanh };
-                through.run(kind, gates.reborrow(), [nothing, nothing], dh.reborrow(), between)?;
+                through.run(kind, gates.reborrow(), nothing, dh.reborrow(), between)?;
                 false
             }
             Cell::Lstm => {
-                let (before, after) = (plane(self.c, before)?, plane(self.c, after)?);
+                let before = plane(self.c, before)?;
                 let Some(second) = second else {
-                    through.run(BackwardKind::Lstm, gates.reborrow(), [before, after], dh.reborrow(), dc)?;
+                    through.run(BackwardKind::Lstm, gates.reborrow(), before, dh.reborrow(), dc)?;
                     return through.first(first, gates, dh, false);
                 };
                 for n in 0..dh.rows() {
@@ -165,24 +182,24 @@ impl<T: Real> Steps<'_, T> {
                     }
                 }
                 second.product(SeqRef::from_matrix(dh.as_ref())?, between.reborrow(), false, select)?;
-                through.run(BackwardKind::Lstm, gates.reborrow(), [before, after], between, dc)?;
+                through.run(BackwardKind::Lstm, gates.reborrow(), before, between, dc)?;
                 false
             }
             Cell::Gru { reset: Reset::After } => {
                 let before = plane(self.h, before)?;
-                through.run(BackwardKind::GruAfter, gates.reborrow(), [before, nothing], dh.reborrow(), between)?;
+                through.run(BackwardKind::GruAfter, gates.reborrow(), before, dh.reborrow(), between)?;
                 true
             }
             Cell::Gru { reset: Reset::Before } => {
                 let before = plane(self.h, before)?;
                 let unused = MatMut::dense(&mut [], 0, 0)?;
-                through.run(BackwardKind::GruCandidate, gates.reborrow(), [before, nothing], dh.reborrow(), unused)?;
+                through.run(BackwardKind::GruCandidate, gates.reborrow(), before, dh.reborrow(), unused)?;
                 if let Some(second) = second {
                     let (_, candidate) = gates.reborrow().split_cols(2 * hidden)?;
                     let (candidate, _) = candidate.split_cols(hidden)?;
                     second.product(SeqRef::from_matrix(candidate.as_ref())?, between.reborrow(), false, select)?;
                 }
-                through.run(BackwardKind::GruGates, gates.reborrow(), [before, nothing], dh.reborrow(), between)?;
+                through.run(BackwardKind::GruGates, gates.reborrow(), before, dh.reborrow(), between)?;
                 true
             }
         };
@@ -192,26 +209,27 @@ impl<T: Real> Steps<'_, T> {
 
 /// Which rows go back through a cell's gates.
 #[derive(Clone, Copy)]
-struct Through<'a> {
+struct Through<'a, T> {
     isa: Isa,
+    peepholes: &'a [T],
     select: Option<&'a [u32]>,
 }
 
-impl Through<'_> {
-    fn run<T: Real>(
+impl<T: Real> Through<'_, T> {
+    fn run(
         self,
         kind: BackwardKind,
         gates: MatMut<'_, T>,
-        [before, after]: [MatRef<'_, T>; 2],
+        before: MatRef<'_, T>,
         dh: MatMut<'_, T>,
         other: MatMut<'_, T>,
     ) -> Result<()> {
-        let Through { isa, select } = self;
-        Ok(Backward { isa, kind, gates, before, after, dh, other, select }.run()?)
+        let Through { isa, peepholes, select } = self;
+        Ok(Backward { isa, kind, gates, before, peepholes, dh, other, select }.run()?)
     }
 
     /// The gradient of h before a step from those of the gates, added to what it holds if `onto`.
-    fn first<T: Real>(self, factor: &Factor<'_, T>, gates: MatMut<'_, T>, dh: MatMut<'_, T>, onto: bool) -> Result<()> {
+    fn first(self, factor: &Factor<'_, T>, gates: MatMut<'_, T>, dh: MatMut<'_, T>, onto: bool) -> Result<()> {
         let (gates, _) = gates.split_cols(factor.k())?;
         factor.product(SeqRef::from_matrix(gates.as_ref())?, dh, onto, self.select)
     }

@@ -46,10 +46,11 @@ impl<T: Element + Scalar> Point<T> {
         point
     }
 
-    /// x, h0, c0, W, R, both biases and the projection; empty where there is none.
-    fn arrays(&mut self) -> [&mut [T]; 8] {
-        let Chosen { model, projection, .. } = &mut self.chosen;
-        let [b_w, b_r, projection] = [&mut model.b_w, &mut model.b_r, projection].map(|a| a.as_deref_mut());
+    /// x, h0, c0, W, R, both biases, the projection and the peepholes; empty where there is none.
+    fn arrays(&mut self) -> [&mut [T]; 9] {
+        let Chosen { model, projection, peepholes, .. } = &mut self.chosen;
+        let [b_w, b_r, projection, peepholes] =
+            [&mut model.b_w, &mut model.b_r, projection, peepholes].map(|a| a.as_deref_mut());
         [
             &mut self.x,
             &mut self.h0,
@@ -59,6 +60,7 @@ impl<T: Element + Scalar> Point<T> {
             b_w.unwrap_or_default(),
             b_r.unwrap_or_default(),
             projection.unwrap_or_default(),
+            peepholes.unwrap_or_default(),
         ]
     }
 
@@ -127,9 +129,9 @@ impl<T: Element + Scalar> Point<T> {
         let (b_w, b_r) = (b_w.as_ref().map(to), b_r.as_ref().map(to));
         let model =
             Model { cell: *cell, input: *input, hidden: *hidden, w: to(w), r: to(r), b_w, b_r, update: *update };
-        let projection = self.chosen.projection.as_ref().map(to);
+        let [projection, peepholes] = [&self.chosen.projection, &self.chosen.peepholes].map(|a| a.as_ref().map(to));
         Point {
-            chosen: Chosen { model, choice: self.chosen.choice, peepholes: None, projection },
+            chosen: Chosen { model, choice: self.chosen.choice, peepholes, projection },
             walk: self.walk.clone(),
             seed: self.seed,
             x: to(&self.x),
@@ -169,8 +171,8 @@ impl<T: Element + Scalar> Point<T> {
             layer.backward(&mut tape, upstream, &mut grads, Accumulate::Overwrite)
         };
         self.call(options, run);
-        let Grads { dx, dh0, dc0, dw, dr, db_w, db_r, d_projection } = grads;
-        vec![dx, dh0, dc0, dw, dr, db_w, db_r, d_projection]
+        let Grads { dx, dh0, dc0, dw, dr, db_w, db_r, d_projection, d_peepholes } = grads;
+        vec![dx, dh0, dc0, dw, dr, db_w, db_r, d_projection, d_peepholes]
     }
 
     fn call(
