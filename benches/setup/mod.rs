@@ -3,6 +3,8 @@
 //! A benchmark is called `op/cell/dtype/isa/shape`, so that a filter picks any of these: `cargo bench -- /gru/f32/`.
 #![allow(dead_code, reason = "no benchmark uses all of it")]
 
+pub mod training;
+
 use criterion::Criterion;
 use gatefold::cell::{Activation, Cell, Reset};
 use gatefold::gemm::Element;
@@ -64,6 +66,16 @@ impl Shape {
     }
 }
 
+/// A layer of weights that are the same each time.
+pub fn layer<T: Element>(cell: Cell, Shape { input, hidden, .. }: Shape, options: Options) -> Layer<T> {
+    let rows = cell.gates() * hidden;
+    // As PyTorch draws them: a state that neither dies nor saturates.
+    let scale = 1.0 / (hidden as f64).sqrt();
+    let weights = |len| values::<T>(len).into_iter().map(|v| T::from_f64(v.to_f64() * scale)).collect::<Vec<_>>();
+    let (w, r, b) = (weights(rows * input), weights(rows * hidden), weights(rows));
+    Layer::new(Weights::new(cell, input, hidden, w, r, Some(b.clone()), Some(b)).unwrap(), options).unwrap()
+}
+
 /// A layer with all that a call needs.
 pub struct Run<T> {
     layer: Layer<T>,
@@ -77,14 +89,7 @@ pub struct Run<T> {
 impl<T: Element> Run<T> {
     pub fn new(cell: Cell, shape: Shape, isa: Isa, threads: Threads) -> Self {
         let Shape { input, hidden, batch, time } = shape;
-        let rows = cell.gates() * hidden;
-        // As PyTorch draws them: a state that neither dies nor saturates.
-        let scale = 1.0 / (hidden as f64).sqrt();
-        let weights = |len| values::<T>(len).into_iter().map(|v| T::from_f64(v.to_f64() * scale)).collect::<Vec<_>>();
-        let (w, r, b) = (weights(rows * input), weights(rows * hidden), weights(rows));
-        let weights = Weights::new(cell, input, hidden, w, r, Some(b.clone()), Some(b)).unwrap();
-        let options = Options { isa: Some(isa), threads, ..Options::default() };
-        let layer = Layer::new(weights, options).unwrap();
+        let layer = layer(cell, shape, Options { isa: Some(isa), threads, ..Options::default() });
         let (state, workspace) = (layer.state(batch).unwrap(), layer.workspace(time, batch).unwrap());
         let (x, y) = (values(time * batch * input), values(time * batch * hidden));
         Run { layer, shape, x, y, state, workspace }
