@@ -1,6 +1,7 @@
 //! The backward driver: steps from the last one walked to the first, then the products over all of them.
 
 mod factor;
+mod noise;
 mod products;
 mod steps;
 

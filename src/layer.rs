@@ -239,6 +239,7 @@ impl<T: Element> Layer<T> {
         let [time, batch, channels] = input.sizes();
         same("x channels", self.dims.input, channels)?;
         input.check(self.dims.variant.attention)?;
+        input.noise.check(self.dims, [time, batch], input.is_packed())?;
         self.check_state(batch, state)?;
         y.check(time, batch, input.packed_rows(), self.dims.output())?;
         let call = self.call(&input);
@@ -270,6 +271,9 @@ impl<T: Element> Layer<T> {
             Source::Packed { .. } => Threads::One.plan(self.dims, time, batch, size_of::<T>()),
         };
         workspace.reserve(&self.stages, self.dims, plan, batch)?;
+        if input.noise.dropout.is_some() {
+            workspace.reserve_dropped(self.dims, plan, batch)?;
+        }
         if tape.is_some() {
             workspace.reserve_recorded(&self.stages, plan, batch)?;
         }

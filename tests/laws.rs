@@ -41,12 +41,13 @@ const PACKAGES: &[Layers] = &[
             &["epilogue"],
             &["elementwise", "limits", "outer", "pointwise", "relay", "step"],
             &["general"],
-            &["backward", "diagonal"],
+            &["backward", "blend", "diagonal"],
         ],
         // An element type carries what others define for it: the constants of the elementary functions, and the
         // operations, so that they are compiled here and not in the crates that call them.
         upward: &[
             ("real", "backward"),
+            ("real", "blend"),
             ("real", "diagonal"),
             ("real", "elementwise"),
             ("real", "gemm"),

@@ -9,7 +9,7 @@ use common::choice::{Choice, Chosen};
 use common::model::{Bias, CELLS};
 use counting::allocations;
 use gatefold::cell::{Cell, Reset};
-use gatefold::seq::time_major;
+use gatefold::seq::{MatRef, time_major};
 use gatefold::{
     Accumulate, Grads, Input, Layer, Level, Merge, Options, Order, Output, Stack, StackGrads, StackTape,
     StackWorkspace, Tape, Threads, Upstream, Workspace,
@@ -32,6 +32,9 @@ fn of_layer(layer: &Layer<f32>) {
     let dy = vec![0.25; TIME * BATCH * layer.dims().output()];
     let whole = Input::from(time_major(&x, [TIME, BATCH, INPUT]).unwrap());
     let upstream = Upstream::from(time_major(&dy, [TIME, BATCH, layer.dims().output()]).unwrap());
+    let mask = time_major(&dy, [TIME, BATCH, layer.dims().output()]).unwrap();
+    let dropout = MatRef::dense(&dy, BATCH, layer.dims().output()).unwrap();
+    let noisy = whole.recurrent_dropout(dropout).zoneout(mask);
     let (mut state, mut tape, mut workspace) = (layer.state(BATCH).unwrap(), Tape::new(), Workspace::new());
     let mut grads = Grads::new();
     let mut step = |input: Input<'_, f32>, accumulate| {
@@ -45,6 +48,8 @@ fn of_layer(layer: &Layer<f32>) {
         for input in [whole.lengths(&LENGTHS), whole, whole.reverse(Order::Input), whole.lengths(&LENGTHS)] {
             assert_eq!(step(input, accumulate), 0, "{:?}, {accumulate:?}", layer.dims());
         }
+        step(noisy, accumulate);
+        assert_eq!(step(noisy.lengths(&LENGTHS), accumulate), 0, "{:?}, dropout and zoneout", layer.dims());
     }
 }
 

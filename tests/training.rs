@@ -44,10 +44,12 @@ prop_compose! {
         batch in select(SIZES.to_vec()),
         direction in select(DIRECTIONS.to_vec()),
         ragged: bool,
+        noise in 0usize..8,
         seed: u64,
     ) -> Point<f64> {
         let choice = Choice { projection, peepholes, ..Choice::default() };
         Point::new(Chosen::random(cell, [input, hidden], bias, choice, seed), walk(direction, ragged, [time, batch], seed), seed)
+            .with_noise(noise)
     }
 }
 
@@ -155,8 +157,10 @@ fn one_answer_on_any_threads() {
             let choice = Choice { projection: of_lstm.then_some(35), peepholes: of_lstm, ..Choice::default() };
             let chosen = Chosen::<f64>::random(cell, [40, 70], Bias::Both, choice, 7);
             let point = Point::new(chosen, walk(DIRECTIONS[i % 2], i % 3 == 0, [21, 33], 3), 5);
-            check(&point);
-            check(&point.rounded::<f32>());
+            for point in [point.clone().with_noise(7), point] {
+                check(&point);
+                check(&point.rounded::<f32>());
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod activation;
 pub mod backward;
+pub mod blend;
 pub mod block;
 pub mod buf;
 pub mod cell;

@@ -1,6 +1,7 @@
 //! The element types.
 
 use crate::backward::{self, Backward, Join};
+use crate::blend::{self, Blend};
 use crate::diagonal::{self, Diagonal};
 use crate::elementwise::{self, Elementwise};
 use crate::gemm::{self, Gemm};
@@ -20,6 +21,9 @@ pub trait Kernels: Sized {
     /// [`Backward::run`].
     #[doc(hidden)]
     fn backward(args: Backward<'_, Self>) -> Result<(), ShapeError>;
+    /// [`Blend::run`].
+    #[doc(hidden)]
+    fn blend(args: Blend<'_, Self>) -> Result<(), ShapeError>;
     /// [`Diagonal::run`].
     #[doc(hidden)]
     fn diagonal(args: Diagonal<'_, Self>) -> Result<(), ShapeError>;
@@ -61,6 +65,9 @@ macro_rules! kernels {
         impl Kernels for $t {
             fn backward(args: Backward<'_, Self>) -> Result<(), ShapeError> {
                 backward::backward(args)
+            }
+            fn blend(args: Blend<'_, Self>) -> Result<(), ShapeError> {
+                blend::blend(args)
             }
             fn diagonal(args: Diagonal<'_, Self>) -> Result<(), ShapeError> {
                 diagonal::diagonal(args)

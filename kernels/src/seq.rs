@@ -280,6 +280,11 @@ impl<'a, T> SeqMut<'a, T> {
         self.ptr
     }
 
+    /// The same sequence, to read.
+    pub fn into_ref(self) -> SeqRef<'a, T> {
+        SeqRef { ptr: self.ptr, shape: self.shape, life: PhantomData }
+    }
+
     /// The same sequence for a shorter time.
     pub fn reborrow(&mut self) -> SeqMut<'_, T> {
         SeqMut { ptr: self.ptr, shape: self.shape, life: PhantomData }

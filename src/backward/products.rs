@@ -38,7 +38,7 @@ pub(super) fn run<T: Real>(pass: &Pass<'_, T>, tape: &mut Tape<T>, grads: &mut G
     let (Recorded { x, h, c, gates, shape, .. }, room) = tape.recorded(pass.call)?;
     let gates = SeqRef::new(gates, shape)?;
     let (before, after) = planes(direction, 0);
-    let h = h.steps(before, time)?;
+    let h = h.into_ref().steps(before, time)?;
     if !grads.d_peepholes.is_empty() {
         for ((gate, plane), sums) in
             [(0, before), (1, before), (3, after)].into_iter().zip(grads.d_peepholes.chunks_mut(dims.hidden))

@@ -2,6 +2,7 @@
 
 use super::Pass;
 use super::factor::Factor;
+use super::noise::Noise;
 use crate::cell::{Activation, Cell, Reset};
 use crate::dims::Dims;
 use crate::error::{Error, Result};
@@ -31,7 +32,7 @@ pub(super) fn run<T: Real>(
     let len = product(&[batch, between]).ok_or(Error::TooLarge { argument: "batch" })?;
     room.between.reserve(len)?;
     room.reserve(plan.parts, 0, batch)?;
-    let Room { recurrent, between: scratch, parts, .. } = room;
+    let Room { recurrent, between: scratch, noise, parts, .. } = room;
     let factors = factors(pass, recurrent)?;
     let steps = Steps {
         dims,
@@ -47,6 +48,7 @@ pub(super) fn run<T: Real>(
         dh: MatMut::dense(&mut grads.dh0, batch, dims.output())?,
         dc: MatMut::dense(&mut grads.dc0, batch, if dims.cell.has_cell_state() { dims.hidden } else { 0 })?,
         between: MatMut::dense(scratch, batch, between)?,
+        noise: Noise::new(pass.isa, recorded.noise, [batch, dims.output(), dims.hidden], noise)?,
         rooms: parts,
     };
     schedule::run(steps, plan.parts)
@@ -80,7 +82,8 @@ struct Steps<'a, T> {
     direction: Direction,
     lengths: Option<&'a [usize]>,
     gates: SeqMut<'a, T>,
-    h: SeqRef<'a, T>,
+    /// Before a step what R was multiplied with, once it was walked back.
+    h: SeqMut<'a, T>,
     c: SeqRef<'a, T>,
     dy: Option<SeqRef<'a, T>>,
     /// The gradient of h after the step that is walked back next.
@@ -89,13 +92,15 @@ struct Steps<'a, T> {
     dc: MatMut<'a, T>,
     /// Between the stages of a step: the gradient of r h, or of o tanh(c').
     between: MatMut<'a, T>,
+    noise: Noise<'a, T>,
     /// One for each part.
     rooms: &'a mut [PartRoom<T>],
 }
 
 impl<T: Real> Split for Steps<'_, T> {
     fn split(self, left: usize, right: usize) -> Result<(Self, Self)> {
-        let Steps { dims, isa, factors, peepholes, direction, lengths, gates, h, c, dy, dh, dc, between, rooms } = self;
+        let Steps { dims, isa, factors, peepholes, direction, lengths, gates, h, c, dy, dh, dc, between, noise, rooms } =
+            self;
         let batch = dh.rows();
         let rows = batch * left / (left + right);
         let (lengths_a, lengths_b) = lengths.map(|lengths| lengths.split_at(rows)).unzip();
@@ -103,9 +108,10 @@ impl<T: Real> Split for Steps<'_, T> {
         let (dh_a, dh_b) = dh.split_rows(rows)?;
         let (dc_a, dc_b) = dc.split_rows(rows)?;
         let (between_a, between_b) = between.split_rows(rows)?;
+        let ((h_a, h_b), (noise_a, noise_b)) = (h.split_batch(rows)?, noise.split(rows, batch)?);
         let (rooms_a, rooms_b) = rooms.split_at_mut(left);
-        let part = |from, count, lengths, gates, (dh, dc, between), rooms| {
-            let (h, c) = (h.rows(from, count)?, c.rows(from, count)?);
+        let part = |from, count, lengths, (gates, h), (dh, dc, between), noise, rooms| {
+            let c = c.rows(from, count)?;
             let dy = dy.map(|dy| dy.rows(from, count)).transpose()?;
             Ok::<_, Error>(Steps {
                 dims,
@@ -121,11 +127,12 @@ impl<T: Real> Split for Steps<'_, T> {
                 dh,
                 dc,
                 between,
+                noise,
                 rooms,
             })
         };
-        let a = part(0, rows, lengths_a, gates_a, (dh_a, dc_a, between_a), rooms_a)?;
-        Ok((a, part(rows, batch - rows, lengths_b, gates_b, (dh_b, dc_b, between_b), rooms_b)?))
+        let a = part(0, rows, lengths_a, (gates_a, h_a), (dh_a, dc_a, between_a), noise_a, rooms_a)?;
+        Ok((a, part(rows, batch - rows, lengths_b, (gates_b, h_b), (dh_b, dc_b, between_b), noise_b, rooms_b)?))
     }
 
     fn run(mut self) -> Result<()> {
@@ -154,10 +161,19 @@ impl<T: Real> Split for Steps<'_, T> {
 impl<T: Real> Steps<'_, T> {
     /// Back through the step at time t, of the rows that took part.
     fn step(&mut self, t: usize, t_out: usize, select: Option<&[u32]>) -> Result<()> {
+        let dy = self.dy.map(|dy| plane(dy, t_out)).transpose()?;
+        Join { isa: self.isa, dh: self.dh.reborrow(), dy, select }.run()?;
+        self.noise.enter(t, [self.dh.reborrow(), self.dc.reborrow()], select)?;
+        self.cell(t, select)?;
+        self.noise.leave([self.dh.reborrow(), self.dc.reborrow()], select)?;
+        // No other step reads this plane: dR is a sum over what entered the product.
+        self.noise.drop(self.h.step(planes(self.direction, t).0)?, select)
+    }
+
+    /// Back through the gates of a step.
+    fn cell(&mut self, t: usize, select: Option<&[u32]>) -> Result<()> {
         let Steps { dims, isa, factors: (first, second), .. } = *self;
         let (before, _) = planes(self.direction, t);
-        let dy = self.dy.map(|dy| plane(dy, t_out)).transpose()?;
-        Join { isa, dh: self.dh.reborrow(), dy, select }.run()?;
         let nothing = MatRef::dense(&[], 0, 0)?;
         let hidden = dims.hidden;
         let mut gates = self.gates.step(t)?;
@@ -174,7 +190,7 @@ impl<T: Real> Steps<'_, T> {
                 let before = plane(self.c, before)?;
                 let Some(second) = second else {
                     through.run(BackwardKind::Lstm, gates.reborrow(), before, dh.reborrow(), dc)?;
-                    return through.first(first, gates, dh, false);
+                    return through.first(&mut self.noise, first, gates, dh, false);
                 };
                 for n in 0..dh.rows() {
                     if let (Some(to), Some(from)) = (gates.row_mut(n), dh.row_mut(n)) {
@@ -186,12 +202,14 @@ impl<T: Real> Steps<'_, T> {
                 false
             }
             Cell::Gru { reset: Reset::After } => {
-                let before = plane(self.h, before)?;
+                let h = self.h.step(before)?;
+                let before = h.as_ref();
                 through.run(BackwardKind::GruAfter, gates.reborrow(), before, dh.reborrow(), between)?;
                 true
             }
             Cell::Gru { reset: Reset::Before } => {
-                let before = plane(self.h, before)?;
+                let h = self.h.step(before)?;
+                let before = h.as_ref();
                 let unused = MatMut::dense(&mut [], 0, 0)?;
                 through.run(BackwardKind::GruCandidate, gates.reborrow(), before, dh.reborrow(), unused)?;
                 if let Some(second) = second {
@@ -199,11 +217,14 @@ impl<T: Real> Steps<'_, T> {
                     let (candidate, _) = candidate.split_cols(hidden)?;
                     second.product(SeqRef::from_matrix(candidate.as_ref())?, between.reborrow(), false, select)?;
                 }
+                self.noise.drop(between.reborrow(), select)?;
+                let (_, reset) = gates.reborrow().split_cols(3 * hidden)?;
+                self.noise.drop(reset, select)?;
                 through.run(BackwardKind::GruGates, gates.reborrow(), before, dh.reborrow(), between)?;
                 true
             }
         };
-        through.first(first, gates, dh, onto)
+        through.first(&mut self.noise, first, gates, dh, onto)
     }
 }
 
@@ -229,9 +250,16 @@ impl<T: Real> Through<'_, T> {
     }
 
     /// The gradient of h before a step from those of the gates, added to what it holds if `onto`.
-    fn first(self, factor: &Factor<'_, T>, gates: MatMut<'_, T>, dh: MatMut<'_, T>, onto: bool) -> Result<()> {
+    fn first(
+        self,
+        noise: &mut Noise<'_, T>,
+        factor: &Factor<'_, T>,
+        gates: MatMut<'_, T>,
+        dh: MatMut<'_, T>,
+        onto: bool,
+    ) -> Result<()> {
         let (gates, _) = gates.split_cols(factor.k())?;
-        factor.product(SeqRef::from_matrix(gates.as_ref())?, dh, onto, self.select)
+        noise.product(factor, SeqRef::from_matrix(gates.as_ref())?, dh, onto, self.select)
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Room<T> {
     pub(crate) input: [Panel<T>; 2],
     /// `[N, H]`, between the stages of a step.
     pub(crate) between: Buf<T>,
+    /// What zoneout lets past a step, of dh and dc, and what dropout is to be applied to.
+    pub(crate) noise: [Buf<T>; 3],
     pub(crate) parts: Vec<PartRoom<T>>,
 }
 
@@ -32,6 +34,7 @@ impl<T: Real> Room<T> {
             recurrent: [Panel::empty(), Panel::empty()],
             input: [Panel::empty(), Panel::empty()],
             between: Buf::empty(),
+            noise: [Buf::empty(), Buf::empty(), Buf::empty()],
             parts: Vec::new(),
         }
     }
