@@ -24,7 +24,8 @@ use std::sync::Arc;
 /// A general matrix product.
 pub trait Gemm<T>: Debug + Send + Sync {
     /// C = A B + beta C with `a: [M, K]`, `b: [K, N]`, `c: [M, N]`; where beta is 0, C is not read. Layers pass rows of
-    /// values side by side as A, a transposed dense matrix as B, and 0 or 1 as beta.
+    /// values side by side as A, a transposed dense matrix as B, and 0 or 1 as beta; in a backward pass also rows of values
+    /// side by side as B, and such rows transposed as A.
     ///
     /// # Errors
     /// [`Error::Shape`] if the sizes do not fit, [`Error::TooLarge`] if one is more than the implementation can count.

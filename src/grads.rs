@@ -65,6 +65,8 @@ pub struct Grads<T> {
     pub db_r: Vec<T>,
     /// Of the projection, `[P, H]`; empty if the layer has none.
     pub d_projection: Vec<T>,
+    /// Of the peepholes of an LSTM, `[3*H]` in the order i, f, o; empty if the layer has none.
+    pub d_peepholes: Vec<T>,
 }
 
 impl<T> Default for Grads<T> {
@@ -85,13 +87,14 @@ impl<T> Grads<T> {
             db_w: Vec::new(),
             db_r: Vec::new(),
             d_projection: Vec::new(),
+            d_peepholes: Vec::new(),
         }
     }
 }
 
 impl<T: Real> Grads<T> {
     /// The gradients of weights, with their names and lengths.
-    fn of_weights(&mut self, weights: &Weights<T>) -> [(&'static str, &mut Vec<T>, usize); 5] {
+    fn of_weights(&mut self, weights: &Weights<T>) -> [(&'static str, &mut Vec<T>, usize); 6] {
         let len = |array: Option<&[T]>| array.map_or(0, <[T]>::len);
         [
             ("dw", &mut self.dw, weights.w().len()),
@@ -99,6 +102,7 @@ impl<T: Real> Grads<T> {
             ("db_w", &mut self.db_w, len(weights.b_w())),
             ("db_r", &mut self.db_r, len(weights.b_r())),
             ("d_projection", &mut self.d_projection, len(weights.projection())),
+            ("d_peepholes", &mut self.d_peepholes, len(weights.peepholes())),
         ]
     }
 

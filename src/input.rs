@@ -1,5 +1,9 @@
 //! What a layer is run over: a sequence, and what there is to say about it.
 
+mod noise;
+
+pub(crate) use noise::Noise;
+
 use crate::error::{Error, Result, same};
 use crate::seq::{MatRef, SeqRef, product};
 
@@ -29,6 +33,7 @@ pub struct Input<'a, T> {
     pub(crate) rows: Rows<'a>,
     pub(crate) attention: Option<SeqRef<'a, T>>,
     pub(crate) direction: Direction,
+    pub(crate) noise: Noise<'a, T>,
 }
 
 /// Where the steps of a sequence stand.
@@ -79,9 +84,9 @@ pub enum Order {
     Processing,
 }
 
-impl<'a, T> From<SeqRef<'a, T>> for Input<'a, T> {
+impl<'a, T: Copy> From<SeqRef<'a, T>> for Input<'a, T> {
     fn from(x: SeqRef<'a, T>) -> Self {
-        Input { x: Source::Padded(x), rows: Rows::All, attention: None, direction: Direction::Forward }
+        Input::of(Source::Padded(x))
     }
 }
 
@@ -91,12 +96,11 @@ impl<'a, T: Copy> Input<'a, T> {
     /// [`Output::Packed`](crate::Output::Packed). N is the first batch size. The rows of states are in the order of the
     /// data: for `sorted_indices` see [`State::gather`](crate::State::gather). One thread computes it.
     pub fn packed(data: MatRef<'a, T>, batch_sizes: &'a [usize]) -> Self {
-        Input {
-            x: Source::Packed { data, batch_sizes },
-            rows: Rows::All,
-            attention: None,
-            direction: Direction::Forward,
-        }
+        Input::of(Source::Packed { data, batch_sizes })
+    }
+
+    fn of(x: Source<'a, T>) -> Self {
+        Input { x, rows: Rows::All, attention: None, direction: Direction::Forward, noise: Noise::NONE }
     }
 
     /// Row n ends after `lengths[n]` steps: outputs past them are zeros, its state stays what it was after the last one, and
@@ -116,6 +120,44 @@ impl<'a, T: Copy> Input<'a, T> {
     /// How much each row attends to each step, `[T, N, 1]`: the a of [`Weights::attended`](crate::Weights::attended).
     pub fn attention(self, attention: SeqRef<'a, T>) -> Self {
         Input { attention: Some(attention), ..self }
+    }
+
+    /// Dropout of the recurrent state (Gal and Ghahramani, arXiv:1512.05287; Keras' `recurrent_dropout`): where h enters a
+    /// recurrent product it is multiplied by `mask: [N, H]`, `[N, P]` with a projection, the same at every step: 0 or
+    /// 1 / (1 - p), which the caller draws. Not where h is used otherwise, as in z*h of a GRU; in a GRU whose reset gate acts
+    /// before the product, also r*h is multiplied by it. A layer takes it, a stack does not.
+    pub fn recurrent_dropout(mut self, mask: MatRef<'a, T>) -> Self {
+        self.noise.dropout = Some(mask);
+        self
+    }
+
+    /// Zoneout (Krueger et al., arXiv:1606.01305): h' becomes m*h + (1-m)*h', where `m: [T, N, H]`, `[T, N, P]` with a
+    /// projection, is 1 where h stays as it was and 0 elsewhere in training, as the caller draws it; for inference give its
+    /// expectation everywhere, as a view of one row of p whose strides are 0. The step at time t uses m at t. A layer takes
+    /// it, a stack does not.
+    ///
+    /// ```
+    /// use gatefold::cell::{Activation, Cell};
+    /// use gatefold::seq::{SeqRef, SeqShape, time_major};
+    /// use gatefold::{Input, Layer, Options, Weights};
+    ///
+    /// // h' = relu(x), three quarters of which are kept out.
+    /// let cell = Cell::SimpleRnn { activation: Activation::Relu };
+    /// let layer = Layer::new(Weights::new(cell, 1, 1, vec![1.0f32], vec![0.0], None, None)?, Options::default())?;
+    /// let shape = SeqShape { time: 2, batch: 1, channels: 1, time_stride: 0, batch_stride: 0 };
+    /// let x = Input::from(time_major(&[4.0, 8.0], [2, 1, 1])?).zoneout(SeqRef::new(&[0.75], shape)?);
+    /// assert_eq!(layer.forward(x, None)?.y, [1.0, 2.75]);
+    /// # Ok::<(), gatefold::Error>(())
+    /// ```
+    pub fn zoneout(mut self, mask: SeqRef<'a, T>) -> Self {
+        self.noise.zoneout[0] = Some(mask);
+        self
+    }
+
+    /// The same of the cell state of an LSTM, `[T, N, H]`; h' comes from c' as it was before. Not with peepholes.
+    pub fn zoneout_cell(mut self, mask: SeqRef<'a, T>) -> Self {
+        self.noise.zoneout[1] = Some(mask);
+        self
     }
 
     /// Time is walked from the last step to the first.
@@ -227,12 +269,13 @@ impl<'a, T: Copy> Input<'a, T> {
             packed => packed,
         };
         let attention = self.attention.map(|attention| attention.rows(from, rows)).transpose()?;
+        let noise = self.noise.rows(from, rows)?;
         let rows = match self.rows {
             Rows::All => Rows::All,
             Rows::Lengths(lengths) => Rows::Lengths(&lengths[from..from + rows]),
             Rows::Mask { mask, masked } => Rows::Mask { mask: mask.rows(from, rows)?, masked },
         };
-        Ok(Input { x, rows, attention, direction: self.direction })
+        Ok(Input { x, rows, attention, direction: self.direction, noise })
     }
 }
 

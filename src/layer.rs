@@ -269,6 +269,7 @@ impl<T: Element> Layer<T> {
         let [time, batch, channels] = input.sizes();
         same("x channels", self.dims.input, channels)?;
         input.check(self.dims.variant.attention)?;
+        input.noise.check(self.dims, [time, batch], input.is_packed())?;
         self.check_state(batch, state)?;
         y.check(time, batch, input.packed_rows(), self.dims.output())?;
         if tape.is_none()
@@ -305,6 +306,12 @@ impl<T: Element> Layer<T> {
             Source::Packed { .. } => Threads::One.plan(self.dims, time, batch, size_of::<T>()),
         };
         workspace.reserve(&self.stages, self.dims, plan, batch)?;
+        if input.noise.dropout.is_some() {
+            workspace.reserve_dropped(self.dims, plan, batch)?;
+        }
+        if tape.is_some() {
+            workspace.reserve_recorded(&self.stages, plan, batch)?;
+        }
         let (dims, stages, scratch) = (self.dims, &self.stages[..], workspace.parts(plan));
         let job = Job { dims, stages, plan, input, state, y, scratch, tape };
         schedule::run(job, plan.parts)

@@ -12,6 +12,7 @@ use crate::stages::{Stage, StepPlanes};
 use crate::state::Planes;
 use crate::tape::{TapeMut, planes};
 use crate::workspace::Scratch;
+use gatefold_kernels::blend::{Blend, BlendKind};
 use gatefold_kernels::buf::padded;
 use gatefold_kernels::real::Real;
 use gatefold_kernels::relay::{Relay, Walk};
@@ -49,7 +50,8 @@ impl<T: Real> Split for Job<'_, T> {
         let [time, batch, _] = self.input.sizes();
         let [scratch, ..] = std::mem::take(&mut self.scratch) else { return Ok(()) };
         scratch.roster.begin(&self.input);
-        if self.tape.is_none() && self.input.is_whole() && self.relay(scratch)? {
+        let plain = self.tape.is_none() && self.input.is_whole() && self.input.noise.is_none();
+        if plain && self.relay(scratch)? {
             return self.last(scratch);
         }
         self.keep(if self.input.direction == Direction::Forward { 0 } else { time }, 0)?;
@@ -73,6 +75,7 @@ impl<T: Real> Split for Job<'_, T> {
                     }
                 };
                 self.step(scratch, from, t, t_out)?;
+                self.zone_out(scratch, t, t_out)?;
                 self.keep(planes(self.input.direction, t).1, 1)?;
                 self.state.flip();
             }
@@ -212,7 +215,7 @@ impl<T: Real> Job<'_, T> {
 
     /// Step t of the rows that take part; their input products start at row `from`.
     fn step(&mut self, scratch: &mut Scratch<T>, from: usize, t: usize, t_out: usize) -> Result<()> {
-        let Scratch { products, recurrent, between: [between0, between1], row, roster } = scratch;
+        let Scratch { products, recurrent, between: [between0, between1], row, dropped, roster } = scratch;
         let offset = roster.offset(&self.input, t);
         let active = roster.active();
         if active.len() == 0 {
@@ -233,24 +236,32 @@ impl<T: Real> Job<'_, T> {
             Output::Packed(y) => Some(y.reborrow().split_rows(offset)?.1.split_rows(count)?.0),
             Output::Last(_) | Output::StateOnly => None,
         };
-        let (stages, reverse, variant) = (self.stages, self.state.reverse, self.dims.variant);
+        let (stages, reverse, isa) = (self.stages, self.state.reverse, self.stages[0].isa());
         let mut tape = self.tape.as_mut().map(|tape| tape.gates.step(t)).transpose()?;
         let mut run =
             |stage: usize, operand, prev: &[MatRef<'_, T>], next: &mut [MatMut<'_, T>], y: Option<MatMut<'_, T>>| {
                 let (cols, recurrent_cols) = stages[stage].product_cols();
                 let input = MatRef::dense(&products[stage], from + count, cols)?.rows_from(from, count)?;
-                let recurrent = MatMut::dense(recurrent, count, recurrent_cols)?;
                 let row = if stage == 0 { attention } else { None };
                 let planes = StepPlanes { input, prev, next, y, row, select: active.select, reverse };
                 match &mut tape {
-                    Some(gates) => stages[stage].record(variant, operand, gates.reborrow(), planes),
-                    None => stages[stage].step(operand, recurrent, planes),
+                    Some(gates) => stages[stage].record(operand, recurrent, gates.reborrow(), planes),
+                    None => {
+                        let recurrent = MatMut::dense(recurrent, count, recurrent_cols)?;
+                        stages[stage].step(operand, recurrent, planes)
+                    }
                 }
             };
         let Dims { cell, hidden, projection, .. } = self.dims;
         let rows = StepRows { count };
         let [h, h_next] = &mut self.state.h;
-        let operand = rows.operand(h, self.dims.output())?;
+        let (dropout, output, select) = (self.input.noise.dropout, self.dims.output(), active.select);
+        let mut operand = rows.operand(h, output)?;
+        if let Some(mask) = dropout {
+            let (kind, from, to) = (BlendKind::Take, Some(operand), rows.write(dropped, output)?);
+            Blend { isa, kind, mask, from, to, also: None, select }.run()?;
+            operand = rows.operand(dropped, output)?;
+        }
         match (cell, &mut self.state.c) {
             (Cell::SimpleRnn { .. }, _) => run(0, operand, &[], &mut [rows.write(h_next, hidden)?], y),
             (Cell::Lstm, Some([c, c_next])) => {
@@ -268,10 +279,33 @@ impl<T: Real> Job<'_, T> {
             (Cell::Gru { reset: Reset::Before }, _) => {
                 let next = &mut [rows.write(between0, hidden)?, rows.write(between1, hidden)?];
                 run(0, operand, &[rows.read(h, hidden)?], next, None)?;
+                if let Some(mask) = dropout {
+                    let (kind, to) = (BlendKind::Scale, rows.write(between0, hidden)?);
+                    Blend { isa, kind, mask, from: None, to, also: None, select }.run()?;
+                }
                 let (reset, z) = (rows.operand(between0, hidden)?, rows.read(between1, hidden)?);
                 run(1, reset, &[rows.read(h, hidden)?, z], &mut [rows.write(h_next, hidden)?], y)
             }
         }
+    }
+
+    /// Lets some of the state before step t stay what it was.
+    fn zone_out(&mut self, scratch: &Scratch<T>, t: usize, t_out: usize) -> Result<()> {
+        let (isa, Active { count, select }) = (self.stages[0].isa(), scratch.roster.active());
+        let also = match &mut self.y {
+            Output::Sequence(y) => Some(y.step(t_out)?),
+            _ => None,
+        };
+        let planes =
+            [(Some(&mut self.state.h), self.dims.output(), also), (self.state.c.as_mut(), self.dims.hidden, None)];
+        for ((planes, units, also), mask) in planes.into_iter().zip(self.input.noise.zoneout) {
+            let mask = mask.map(|mask| mask.steps(t, 1)).transpose()?.and_then(|step| step.matrices().next());
+            let (Some([now, next]), Some(mask)) = (planes, mask) else { continue };
+            let rows = StepRows { count };
+            let (kind, from, to) = (BlendKind::Between, Some(rows.operand(now, units)?), rows.write(next, units)?);
+            Blend { isa, kind, mask, from, to, also, select }.run()?;
+        }
+        Ok(())
     }
 
     /// The last output of every row, from the final state.

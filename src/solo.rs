@@ -29,7 +29,7 @@ impl<'a, T: Real> Row<'a, T> {
     /// once.
     pub(crate) fn of(input: &Input<'a, T>, stages: &'a [Stage<T>], bytes: usize) -> Option<Self> {
         let (Source::Padded(x), Rows::All, None) = (input.x, input.rows, input.attention) else { return None };
-        if x.shape().batch != 1 || x.shape().time > 1 && bytes > Caches::of_machine().l1 {
+        if !input.noise.is_none() || x.shape().batch != 1 || x.shape().time > 1 && bytes > Caches::of_machine().l1 {
             return None;
         }
         let walk = match input.direction {

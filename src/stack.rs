@@ -191,6 +191,10 @@ impl<T: Element> Stack<T> {
         if input.direction != Direction::Forward {
             return Err(Error::Unsupported { what: "an input in reverse", why: "layers have directions of their own" });
         }
+        if !input.noise.is_none() {
+            let why = "each layer needs masks of its own: run the layers one by one";
+            return Err(Error::Unsupported { what: "dropout or zoneout of a stack", why });
+        }
         let attended = self.levels.iter().flat_map(Level::layers).any(|(layer, _)| layer.dims().variant.attention);
         input.check(attended)?;
         let layers = self.levels.iter().flat_map(Level::layers);

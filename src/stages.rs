@@ -8,13 +8,13 @@ use crate::gemm::Gemm;
 use crate::seq::{MatMut, MatRef, SeqRef};
 use crate::weights::Weights;
 use gatefold_kernels::StepState;
-use gatefold_kernels::buf::Buf;
+use gatefold_kernels::buf::{Buf, padded};
 use gatefold_kernels::cell::StageKind;
 use gatefold_kernels::gemm::{Gemm as PackedGemm, Start};
 use gatefold_kernels::general::General;
 use gatefold_kernels::isa::Isa;
 use gatefold_kernels::pack::{GateOrder, Panel, PanelShape};
-use gatefold_kernels::pointwise::Pointwise;
+use gatefold_kernels::pointwise::{Pointwise, TraceMut};
 use gatefold_kernels::real::Real;
 use gatefold_kernels::relay::RelayStage;
 use gatefold_kernels::solo::SoloStage;
@@ -295,62 +295,93 @@ impl<T: Real> Stage<T> {
                 gemm.gemm(operand, r, T::ZERO, product.reborrow())?;
                 let order = GateOrder::Major;
                 let state = StepState { input, order, prev, next, y, row, select };
-                Ok(Pointwise { isa, stage, product: product.as_ref(), order, finished: false, heads, state }.run()?)
+                Ok(Pointwise {
+                    isa,
+                    stage,
+                    product: product.as_ref(),
+                    order,
+                    finished: false,
+                    heads,
+                    state,
+                    trace: None,
+                }
+                .run()?)
             }
         }
     }
 
-    /// Whether the native kernels compute it.
-    pub(crate) fn is_packed(&self) -> bool {
-        matches!(self.engine, Engine::Packed { .. })
+    /// The product that takes the native kernels' place.
+    pub(crate) fn foreign(&self) -> Option<&dyn Gemm<T>> {
+        match &self.engine {
+            Engine::Packed { .. } => None,
+            Engine::Foreign { gemm, .. } => Some(&**gemm),
+        }
     }
 
-    /// The same as [`Stage::step`], to the same bits, for standard equations and the native kernels. `gates: [N, width]`
-    /// are a step's rows of a tape, see [`tape::width`](crate::tape::width).
+    /// Columns of the stage's recurrent product where it is stored to be recorded.
+    pub(crate) fn recorded_cols(&self) -> usize {
+        self.part.kind.shape().recurrent * padded::<T>(self.part.units)
+    }
+
+    /// The same as [`Stage::step`], to the same bits. `gates: [N, width]` are a step's rows of a tape, see
+    /// [`tape::width`](crate::tape::width); `recurrent` is scratch for `[N, recorded_cols()]`.
     pub(crate) fn record(
         &self,
-        variant: Variant,
         operand: MatRef<'_, T>,
+        recurrent: &mut [T],
         gates: MatMut<'_, T>,
         planes: StepPlanes<'_, '_, T>,
     ) -> Result<()> {
         let (isa, stage, units) = (self.isa, self.part.kind, self.part.units);
+        let rows = operand.rows();
         if stage == StageKind::Projection {
-            return self.step(operand, MatMut::dense(&mut [], operand.rows(), 0)?, planes);
+            return self.step(operand, MatMut::dense(recurrent, rows, self.product_cols().1)?, planes);
         }
-        let Engine::Packed { recurrent: panel, .. } = &self.engine else {
-            return Err(Error::Unsupported { what: "training with this backend", why: "only the native one records" });
-        };
-        let StepPlanes { input, prev, next, y, row, select, .. } = planes;
-        let first = if stage == StageKind::GruCandidate { 2 * units } else { 0 };
-        let (_, own) = gates.split_cols(first)?;
-        let (mut product, mut beside) = own.split_cols(stage.shape().recurrent * units)?;
-        self.stored_product(panel, operand, product.reborrow(), input, select)?;
-        if stage == StageKind::GruAfter {
-            keep(product.as_ref(), 2 * units, &mut beside, 0, units);
+        let (own, mut beside) = stored(stage, units, gates)?;
+        let StepPlanes { input, prev, next, y, row, select, reverse } = planes;
+        if let Some(options) = &self.options {
+            let planes = StepPlanes { input, prev, next: &mut *next, y, row, select, reverse };
+            self.general(options, operand, own, planes)?;
+            if let (Some(beside), [m, ..]) = (&mut beside, &*next) {
+                keep(m.as_ref(), beside);
+            }
+            return Ok(());
         }
-        let state = StepState { input, order: GateOrder::Panel, prev, next: &mut *next, y, row, select };
-        General { isa, stage, variant, product, peepholes: None, state }.run()?;
-        match (stage, &*next) {
-            (StageKind::GruGates, [reset, ..]) => keep(reset.as_ref(), 0, &mut beside, units, units),
-            (StageKind::Lstm, [m, ..]) if beside.cols() > 0 => keep(m.as_ref(), 0, &mut beside, 0, units),
-            _ => {}
+        let trace = Some(TraceMut { gates: own, beside });
+        match &self.engine {
+            Engine::Packed { recurrent: panel, .. } => {
+                let order = GateOrder::Panel;
+                let mut product = MatMut::dense(recurrent, rows, panel.product_cols())?;
+                self.stored_product(panel, operand, product.reborrow(), order, input, select)?;
+                let state = StepState { input, order, prev, next, y, row, select };
+                let product = product.as_ref();
+                Ok(Pointwise { isa, stage, product, order, finished: true, heads: panel, state, trace }.run()?)
+            }
+            Engine::Foreign { gemm, r, heads, .. } => {
+                let order = GateOrder::Major;
+                let mut product = MatMut::dense(recurrent, rows, self.product_cols().1)?;
+                let r = MatRef::dense(r, product.cols(), self.part.k)?.transposed();
+                gemm.gemm(operand, r, T::ZERO, product.reborrow())?;
+                let state = StepState { input, order, prev, next, y, row, select };
+                let product = product.as_ref();
+                Ok(Pointwise { isa, stage, product, order, finished: false, heads, state, trace }.run()?)
+            }
         }
-        Ok(())
     }
 
-    /// The recurrent product with its chains continued from the input's, gate after gate into `c: [N, G*H]`.
+    /// The recurrent product with its chains continued from the input's, into `c: [N, G*H]` as `order` says.
     fn stored_product(
         &self,
         panel: &Panel<T>,
         operand: MatRef<'_, T>,
         c: MatMut<'_, T>,
+        order: GateOrder,
         input: MatRef<'_, T>,
         select: Option<&[u32]>,
     ) -> Result<()> {
         let start = Start::Continue { input, gates: self.part.kind.shape().chained() };
         let a = SeqRef::from_matrix(operand)?;
-        Ok(PackedGemm { isa: self.isa, a, panel, c, order: GateOrder::Major, start, select }.run()?)
+        Ok(PackedGemm { isa: self.isa, a, panel, c, order, start, select }.run()?)
     }
 
     /// The same for a cell with options.
@@ -365,7 +396,7 @@ impl<T: Real> Stage<T> {
         let (isa, stage) = (self.isa, self.part.kind);
         let order = match &self.engine {
             Engine::Packed { recurrent: panel, .. } => {
-                self.stored_product(panel, operand, product.reborrow(), input, select)?;
+                self.stored_product(panel, operand, product.reborrow(), GateOrder::Major, input, select)?;
                 GateOrder::Panel
             }
             Engine::Foreign { gemm, r, .. } => {
@@ -401,13 +432,32 @@ pub(crate) struct StepPlanes<'a, 'b, T> {
     pub(crate) reverse: bool,
 }
 
-/// Copies `units` columns of every row.
-fn keep<T: Real>(from: MatRef<'_, T>, from_col: usize, to: &mut MatMut<'_, T>, to_col: usize, units: usize) {
+/// Copies as many columns of every row as there are.
+fn keep<T: Real>(from: MatRef<'_, T>, to: &mut MatMut<'_, T>) {
     for n in 0..from.rows() {
         if let (Some(from), Some(to)) = (from.row(n), to.row_mut(n)) {
-            to[to_col..][..units].copy_from_slice(&from[from_col..][..units]);
+            to.copy_from_slice(&from[..to.len()]);
         }
     }
+}
+
+/// Where a stage's gates and what stands beside them are kept in a step's rows of a tape.
+fn stored<T: Real>(
+    stage: StageKind,
+    units: usize,
+    tape: MatMut<'_, T>,
+) -> Result<(MatMut<'_, T>, Option<MatMut<'_, T>>)> {
+    let first = if stage == StageKind::GruCandidate { 2 * units } else { 0 };
+    let (_, own) = tape.split_cols(first)?;
+    let (gates, rest) = own.split_cols(stage.shape().recurrent * units)?;
+    let skipped = match stage {
+        StageKind::GruAfter => 0,
+        StageKind::GruGates => units,
+        StageKind::Lstm if rest.cols() > 0 => 0,
+        _ => return Ok((gates, None)),
+    };
+    let (_, beside) = rest.split_cols(skipped)?;
+    Ok((gates, Some(beside.split_cols(units)?.0)))
 }
 
 fn copy<T: Real>(from: MatRef<'_, T>, to: &mut [T]) {

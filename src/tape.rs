@@ -1,10 +1,14 @@
 //! What a forward pass leaves for the backward pass.
 
+mod room;
+
+pub(crate) use room::{PartRoom, Room};
+
 use crate::cell::{Cell, Reset};
 use crate::dims::Dims;
 use crate::error::{Error, Result};
-use crate::input::{Direction, Input, Rows, Source};
-use crate::seq::{SeqMut, SeqRef, SeqShape, product};
+use crate::input::{Direction, Input, Noise, Rows, Source};
+use crate::seq::{MatRef, SeqMut, SeqRef, SeqShape, product};
 use gatefold_kernels::buf::{Buf, padded};
 use gatefold_kernels::real::Real;
 use std::fmt;
@@ -14,7 +18,7 @@ use std::fmt;
 /// layer of its element type.
 ///
 /// It takes T N values of each input and state, and H values for each gate: one for a SimpleRNN, four for an LSTM and a
-/// GRU; with a projection H + P more.
+/// GRU; with a projection H + P more. For the backward pass it keeps the packed weights and scratch memory, too.
 #[derive(Clone)]
 pub struct Tape<T> {
     call: Option<Call>,
@@ -28,6 +32,12 @@ pub struct Tape<T> {
     c: Buf<T>,
     /// Of every row, if the call had lengths.
     lengths: Vec<usize>,
+    /// `[N, H or P]`, if there was dropout.
+    dropout: Buf<T>,
+    /// `[T, N, H or P]` and `[T, N, H]`, if there was zoneout.
+    zoneout: [Buf<T>; 2],
+    /// Scratch memory of the backward pass.
+    room: Room<T>,
 }
 
 /// The call that is on a tape.
@@ -40,13 +50,18 @@ pub(crate) struct Call {
     pub(crate) batch: usize,
     pub(crate) direction: Direction,
     pub(crate) has_lengths: bool,
+    pub(crate) has_dropout: bool,
+    /// Of h, and of c.
+    pub(crate) has_zoneout: [bool; 2],
 }
 
 impl Call {
     pub(crate) fn new<T: Copy>(dims: Dims, replaced: usize, input: &Input<'_, T>) -> Self {
         let [time, batch, _] = input.sizes();
         let has_lengths = matches!(input.rows, Rows::Lengths(_));
-        Call { dims, replaced, time, batch, direction: input.direction, has_lengths }
+        let (has_dropout, has_zoneout) =
+            (input.noise.dropout.is_some(), input.noise.zoneout.map(|mask| mask.is_some()));
+        Call { dims, replaced, time, batch, direction: input.direction, has_lengths, has_dropout, has_zoneout }
     }
 }
 
@@ -74,24 +89,39 @@ pub(crate) fn width(dims: Dims) -> Option<usize> {
     dims.hidden.checked_mul(blocks)?.checked_add(dims.projection.unwrap_or(0))
 }
 
-/// How a gate's gradients are found on a tape, in blocks of H columns.
+/// Gates whose gradients stand side by side on a tape.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct GateColumns {
-    /// The gradient on the side of W.
-    pub(crate) w: usize,
-    /// The gradient on the side of R.
-    pub(crate) r: usize,
-    /// What R was multiplied with, if it is on the tape and not h.
-    pub(crate) operand: Option<usize>,
+pub(crate) struct Run {
+    /// The first gate, in the canonical order.
+    pub(crate) gate: usize,
+    /// Where its gradient stands, in blocks of H columns.
+    pub(crate) block: usize,
+    /// How many gates.
+    pub(crate) count: usize,
 }
 
-/// Of every gate, in the canonical order.
-pub(crate) fn gate_columns(cell: Cell) -> impl Iterator<Item = GateColumns> {
-    (0..cell.gates()).map(move |gate| match (cell, gate) {
-        (Cell::Gru { reset: Reset::After }, 2) => GateColumns { w: 3, r: 2, operand: None },
-        (Cell::Gru { reset: Reset::Before }, 2) => GateColumns { w: 2, r: 2, operand: Some(3) },
-        _ => GateColumns { w: gate, r: gate, operand: None },
-    })
+/// The gradients on the side of W.
+pub(crate) fn runs_of_w(cell: Cell) -> &'static [Run] {
+    match cell {
+        Cell::SimpleRnn { .. } => &[Run { gate: 0, block: 0, count: 1 }],
+        Cell::Lstm => &[Run { gate: 0, block: 0, count: 4 }],
+        Cell::Gru { reset: Reset::After } => {
+            &[Run { gate: 0, block: 0, count: 2 }, Run { gate: 2, block: 3, count: 1 }]
+        }
+        Cell::Gru { reset: Reset::Before } => &[Run { gate: 0, block: 0, count: 3 }],
+    }
+}
+
+/// The gradients on the side of R, with the block of what R was multiplied with where that is on the tape and not h.
+pub(crate) fn runs_of_r(cell: Cell) -> &'static [(Run, Option<usize>)] {
+    match cell {
+        Cell::SimpleRnn { .. } => &[(Run { gate: 0, block: 0, count: 1 }, None)],
+        Cell::Lstm => &[(Run { gate: 0, block: 0, count: 4 }, None)],
+        Cell::Gru { reset: Reset::After } => &[(Run { gate: 0, block: 0, count: 3 }, None)],
+        Cell::Gru { reset: Reset::Before } => {
+            &[(Run { gate: 0, block: 0, count: 2 }, None), (Run { gate: 2, block: 2, count: 1 }, Some(3))]
+        }
+    }
 }
 
 /// The planes of a state before and after the step at time t, of T + 1.
@@ -122,11 +152,12 @@ impl<'a, T> TapeMut<'a, T> {
 /// A tape that was recorded: its gates are overwritten by their gradients.
 pub(crate) struct Recorded<'a, T> {
     pub(crate) x: SeqRef<'a, T>,
-    pub(crate) h: SeqRef<'a, T>,
+    pub(crate) h: SeqMut<'a, T>,
     pub(crate) c: SeqRef<'a, T>,
     pub(crate) gates: &'a mut [T],
     pub(crate) shape: SeqShape,
     pub(crate) lengths: Option<&'a [usize]>,
+    pub(crate) noise: Noise<'a, T>,
 }
 
 /// The sizes of what stands on a tape.
@@ -156,8 +187,8 @@ fn len(shape: SeqShape) -> Option<usize> {
 impl<T: Real> Tape<T> {
     /// An empty one, which the first call makes large enough.
     pub fn new() -> Self {
-        let [x, gates, h, c] = std::array::from_fn(|_| Buf::empty());
-        Tape { call: None, x, gates, h, c, lengths: Vec::new() }
+        let [x, gates, h, c, dropout, of_h, of_c] = std::array::from_fn(|_| Buf::empty());
+        Tape { call: None, x, gates, h, c, lengths: Vec::new(), dropout, zoneout: [of_h, of_c], room: Room::new() }
     }
 
     /// Takes down x, and makes room for the rest. It holds nothing before [`Tape::finish`].
@@ -168,6 +199,7 @@ impl<T: Real> Tape<T> {
             return Err(Error::Unsupported { what: "training on a packed sequence", why: "give lengths instead" });
         };
         self.lengths.clear();
+        self.lengths.reserve(batch);
         if let Rows::Lengths(lengths) = input.rows {
             self.lengths.extend_from_slice(lengths);
         }
@@ -186,11 +218,33 @@ impl<T: Real> Tape<T> {
                 _ => to.fill(T::ZERO),
             }
         }
+        self.keep(call, input.noise)?;
         Ok(TapeMut {
             gates: SeqMut::new(&mut self.gates, shapes.gates)?,
             h: SeqMut::new(&mut self.h, shapes.h)?,
             c: SeqMut::new(&mut self.c, shapes.c)?,
         })
+    }
+
+    /// Takes down the masks.
+    fn keep(&mut self, Call { dims, time, batch, .. }: Call, noise: Noise<'_, T>) -> Result<()> {
+        let len = |sizes: &[usize]| product(sizes).ok_or(Error::TooLarge { argument: "batch" });
+        if let Some(mask) = noise.dropout {
+            self.dropout.reserve(len(&[batch, dims.output()])?)?;
+            for (n, to) in self.dropout.chunks_exact_mut(dims.output()).enumerate().take(batch) {
+                to.copy_from_slice(mask.row(n).unwrap_or_default());
+            }
+        }
+        for ((mask, buf), channels) in noise.zoneout.iter().zip(&mut self.zoneout).zip([dims.output(), dims.hidden]) {
+            let Some(mask) = mask else { continue };
+            buf.reserve(len(&[time, batch, channels])?)?;
+            let steps = if batch == 0 { 0 } else { time };
+            let rows = (0..steps).flat_map(|t| (0..batch).map(move |n| (t, n)));
+            for ((t, n), to) in rows.zip(buf.chunks_exact_mut(channels)) {
+                to.copy_from_slice(mask.row(t, n).unwrap_or_default());
+            }
+        }
+        Ok(())
     }
 
     /// The call has been recorded.
@@ -208,17 +262,26 @@ impl<T: Real> Tape<T> {
         self.call
     }
 
-    /// What was recorded.
-    pub(crate) fn recorded(&mut self, call: Call) -> Result<Recorded<'_, T>> {
+    /// What was recorded, and the scratch memory of the backward pass.
+    pub(crate) fn recorded(&mut self, call: Call) -> Result<(Recorded<'_, T>, &mut Room<T>)> {
         let shapes = Shapes::new::<T>(call).ok_or(Error::TooLarge { argument: "batch" })?;
-        Ok(Recorded {
+        let Call { dims, time, batch, .. } = call;
+        let dropout = call.has_dropout.then(|| MatRef::dense(&self.dropout, batch, dims.output())).transpose()?;
+        let [of_h, of_c] = &self.zoneout;
+        let mask = |has: bool, values, channels| {
+            has.then(|| SeqRef::new(values, SeqShape::time_major(time, batch, channels))).transpose()
+        };
+        let zoneout = [mask(call.has_zoneout[0], of_h, dims.output())?, mask(call.has_zoneout[1], of_c, dims.hidden)?];
+        let recorded = Recorded {
             x: SeqRef::new(&self.x, shapes.x)?,
-            h: SeqRef::new(&self.h, shapes.h)?,
+            h: SeqMut::new(&mut self.h, shapes.h)?,
             c: SeqRef::new(&self.c, shapes.c)?,
             gates: &mut self.gates,
             shape: shapes.gates,
             lengths: call.has_lengths.then_some(&self.lengths[..]),
-        })
+            noise: Noise { dropout, zoneout },
+        };
+        Ok((recorded, &mut self.room))
     }
 }
 

@@ -57,6 +57,20 @@ impl<T: Real> Workspace<T> {
         Ok(())
     }
 
+    /// Makes it large enough to record a call that it is large enough for otherwise.
+    pub(crate) fn reserve_recorded(&mut self, stages: &[Stage<T>], plan: Plan, batch: usize) -> Result<()> {
+        let cols = stages.iter().map(Stage::recorded_cols).max().unwrap_or(0);
+        let len = product(&[batch.div_ceil(plan.parts), cols]).ok_or(Error::TooLarge { argument: "batch" })?;
+        Ok(self.with_parts(plan.parts).iter_mut().try_for_each(|part| part.recurrent.reserve(len))?)
+    }
+
+    /// Makes it large enough for dropout.
+    pub(crate) fn reserve_dropped(&mut self, dims: Dims, plan: Plan, batch: usize) -> Result<()> {
+        let len = product(&[batch.div_ceil(plan.parts), padded::<T>(dims.output())]);
+        let len = len.ok_or(Error::TooLarge { argument: "batch" })?;
+        Ok(self.with_parts(plan.parts).iter_mut().try_for_each(|part| part.dropped.reserve(len))?)
+    }
+
     fn with_parts(&mut self, parts: usize) -> &mut [Scratch<T>] {
         if self.parts.len() < parts {
             self.parts.resize_with(parts, Scratch::default);
@@ -93,13 +107,15 @@ pub(crate) struct Scratch<T> {
     pub(crate) between: [Buf<T>; 2],
     /// One value a row, of those that a step brings with it.
     pub(crate) row: Buf<T>,
+    /// The hidden state after dropout.
+    pub(crate) dropped: Buf<T>,
     pub(crate) roster: Roster,
 }
 
 impl<T: Real> Default for Scratch<T> {
     fn default() -> Self {
-        let [recurrent, first, second, row] = std::array::from_fn(|_| Buf::empty());
-        Scratch { products: Vec::new(), recurrent, between: [first, second], row, roster: Roster::default() }
+        let [recurrent, first, second, row, dropped] = std::array::from_fn(|_| Buf::empty());
+        Scratch { products: Vec::new(), recurrent, between: [first, second], row, dropped, roster: Roster::default() }
     }
 }
 

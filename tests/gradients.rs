@@ -152,8 +152,8 @@ fn check_added<T: Element>(case: &Case, found: &Found<T>) -> std::result::Result
 fn all_bits<T: Element>(found: &Found<T>) -> Vec<u64> {
     let StackGrads { dx, layers } = &found.grads;
     let of = |grads: &Grads<T>| {
-        let Grads { dx, dh0, dc0, dw, dr, db_w, db_r, d_projection } = grads.clone();
-        [dx, dh0, dc0, dw, dr, db_w, db_r, d_projection].concat()
+        let Grads { dx, dh0, dc0, dw, dr, db_w, db_r, d_projection, d_peepholes } = grads.clone();
+        [dx, dh0, dc0, dw, dr, db_w, db_r, d_projection, d_peepholes].concat()
     };
     let values = dx.iter().copied().chain(layers.iter().flat_map(of));
     let values = values.chain(found.y.iter().copied()).chain(found.state.h_to_vec());

@@ -3,6 +3,8 @@
 //! A benchmark is called `op/cell/dtype/isa/shape`, so that a filter picks any of these: `cargo bench -- /gru/f32/`.
 #![allow(dead_code, reason = "no benchmark uses all of it")]
 
+pub mod training;
+
 use criterion::Criterion;
 use gatefold::cell::{Activation, Cell, Reset};
 use gatefold::gemm::Element;
@@ -84,6 +86,11 @@ pub fn weights<T: Element>(cell: Cell, input: usize, hidden: usize) -> Weights<T
     Weights::new(cell, input, hidden, w, r, Some(b.clone()), Some(b)).unwrap()
 }
 
+/// A layer of such weights.
+pub fn layer<T: Element>(cell: Cell, Shape { input, hidden, .. }: Shape, options: Options) -> Layer<T> {
+    Layer::new(weights(cell, input, hidden), options).unwrap()
+}
+
 /// A layer with all that a call needs.
 pub struct Run<T> {
     layer: Layer<T>,
@@ -102,8 +109,7 @@ impl<T: Element> Run<T> {
 
     pub fn with_options(cell: Cell, shape: Shape, options: Options) -> Self {
         let Shape { input, hidden, batch, time } = shape;
-        let weights = weights(cell, input, hidden);
-        let layer = Layer::new(weights, options).unwrap();
+        let layer = layer(cell, shape, options);
         let (state, workspace) = (layer.state(batch).unwrap(), layer.workspace(time, batch).unwrap());
         let (x, y) = (values(time * batch * input), values(time * batch * hidden));
         Run { layer, shape, x, y, state, workspace }

@@ -9,10 +9,11 @@ mod limits;
 pub mod report;
 mod subject;
 mod timing;
+mod training;
 
 use crate::arguments::{Engine, size, threads};
 use crate::progress;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use bound::Bounds;
 use case::{Case, CellName, Dtype, GRID, Mode, Sizes};
 use clap::Args;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 /// Time layers on random weights: whole sequences with all outputs; with --time 1, steps that carry a state.
 ///
 /// Each result is the median of many calls, beside the limit of the machine: the time that its arithmetic, its memory and
-/// its activations need at least, all measured in the same run.
+/// its activations need at least, all measured in the same run. The limit of training is that of its arithmetic alone.
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// The cells, several separated by commas; gruv resets before the recurrent product [with --grid: all].
@@ -50,7 +51,7 @@ pub struct Arguments {
     /// The type of weights and values.
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
-    /// Forward alone, or forward and backward.
+    /// Forward alone, or forward and backward: the gradients of the input, of all weights and of the initial state.
     #[arg(long, value_enum, default_value_t = Mode::Infer)]
     mode: Mode,
     /// Time the fixed list of sizes by which libraries are compared.
@@ -76,7 +77,6 @@ fn budget(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode> {
-    ensure!(arguments.mode == Mode::Infer, "--mode train is not supported: only forward passes are timed");
     let cases = arguments.cases()?;
     let mut bounds = Bounds::new(arguments.engine.isa()?, arguments.budget);
     if arguments.limits {
@@ -95,7 +95,10 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode> {
     };
     for case in cases {
         progress.set_message(case.name());
-        let timed = subject::time(case, &arguments.engine, arguments.budget);
+        let timed = match case.mode {
+            Mode::Infer => subject::time(case, &arguments.engine, arguments.budget),
+            Mode::Train => training::time(case, &arguments.engine, arguments.budget),
+        };
         let timed = timed.with_context(|| case.name())?;
         let limit = bounds.seconds(case)?;
         progress.suspend(|| report::result(out, case, &arguments.engine, timed, limit, arguments.json))?;
@@ -129,12 +132,22 @@ impl Arguments {
             batch: self.batch,
             time: self.time,
         });
-        let sizes = if self.grid { GRID.to_vec() } else { own.into_iter().collect() };
+        let mut sizes = if self.grid { GRID.to_vec() } else { own.into_iter().collect() };
+        if self.grid && self.mode == Mode::Train {
+            // One row is streamed, not trained.
+            sizes.retain(|sizes| sizes.batch > 1);
+        }
         let threads = self.threads(if self.grid { &[1, 2] } else { &[1] });
         let mut cases = Vec::new();
         for cell in self.cells()? {
             for &threads in &threads {
-                cases.extend(sizes.iter().map(|&sizes| Case { cell, sizes, threads, dtype: self.dtype }));
+                cases.extend(sizes.iter().map(|&sizes| Case {
+                    cell,
+                    sizes,
+                    threads,
+                    dtype: self.dtype,
+                    mode: self.mode,
+                }));
             }
         }
         Ok(cases)

@@ -98,6 +98,27 @@ fn other_backends_name_no_kernels_of_openblas() {
 }
 
 #[test]
+fn training_is_timed_forward_and_back() {
+    let found = json(&format!("--mode train --cell gru,gruv,lstm,rnn --batch 2 --time 4 --threads 1,2 --json {TINY}"));
+    assert_eq!(found.len(), 8);
+    for (index, line) in found.iter().enumerate() {
+        assert_eq!((&line["mode"], &line["peer"]), (&Value::from("train"), &Value::from("gatefold")), "{line}");
+        assert!(line["err"].as_f64().is_some_and(|error| error > 0.0 && error < 1e-5), "{line}");
+        let gates = [3.0, 3.0, 4.0, 1.0][index / 2];
+        let of = |name: &str| line[name].as_f64().unwrap();
+        let flops = of("gflops") * 1e9 * of("median_s");
+        assert!((flops / (3.0 * 2.0 * 4.0 * 2.0 * gates * 5.0 * 8.0) - 1.0).abs() < 1e-9, "{line}");
+        // The limit is the peak of multiply-adds alone.
+        assert!((of("percent_of_limit") / (100.0 * of("limit_s") / of("median_s")) - 1.0).abs() < 1e-9, "{line}");
+    }
+    let of = |arguments: &str| json(&format!("--mode train --cell lstm --json {TINY} {arguments}")).remove(0);
+    assert_eq!(of("--dtype f64")["err"], 0.0);
+    assert!(of("--dtype f64 --backend matrixmultiply --time 9")["err"].as_f64().unwrap() < 1e-14);
+    let table = lines(&format!("--mode train --cell lstm --time 2 {TINY}"));
+    assert!(table[2].contains(" % "), "{table:?}");
+}
+
+#[test]
 fn a_person_sees_a_table_with_bars() {
     let found = lines(&format!("--cell lstm --time 2 {TINY}"));
     assert_eq!(found.len(), 3, "{found:?}");
@@ -124,8 +145,6 @@ fn limits_are_lines_that_comparisons_read() {
 fn what_cannot_be_timed_is_refused_by_name() {
     let sized = format!("--cell gru {TINY}");
     for (arguments, message) in [
-        ("--mode train".to_owned() + " --grid", "--mode train is not supported"),
-        (format!("{sized} --mode train"), "--mode train is not supported"),
         (format!("--cell lstm --reset-before {TINY}"), "--reset-before is for --cell gru, not lstm"),
         (format!("{sized} --isa mmx"), "instruction set \"mmx\" is not available here; available: "),
         (format!("{sized} --backend cuda"), "there are native, matrixmultiply, openblas"),

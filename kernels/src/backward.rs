@@ -22,7 +22,7 @@ pub enum BackwardKind {
     SimpleTanh,
     /// SimpleRNN with ReLU: the same.
     SimpleRelu,
-    /// LSTM: i, f, g, o become da_i, da_f, da_g, da_o.
+    /// LSTM: i, f, g, o become da_i, da_f, da_g, da_o; c' is computed again.
     Lstm,
     /// GRU whose reset gate acts after the product: r, z, n, R_n h + b_rn become da_r, da_z, r da_n, da_n. The third is the
     /// gradient on the side of R, the fourth the one on the side of W.
@@ -54,8 +54,8 @@ pub struct Backward<'a, T> {
     pub gates: MatMut<'a, T>,
     /// Before the step, `[N, H]`: h of a GRU, c of an LSTM. Not read for a SimpleRNN.
     pub before: MatRef<'a, T>,
-    /// After the step, `[N, H]`: c' of an LSTM. Not read for others.
-    pub after: MatRef<'a, T>,
+    /// Weights of i, f and o for c, `[3*H]`, of an LSTM with peepholes; else nothing.
+    pub peepholes: &'a [T],
     /// `[N, H]`: the gradient of h', of o tanh(c') under a projection. For a GRU what reaches h past its gates takes its
     /// place: z dh', and then + r d(r h).
     pub dh: MatMut<'a, T>,
@@ -105,13 +105,11 @@ pub(crate) fn backward<T: Real>(args: Backward<'_, T>) -> Result<(), ShapeError>
     let (rows, units) = (args.dh.rows(), args.dh.cols());
     let is = |is: bool| if is { (rows, units) } else { (0, 0) };
     let before = is(!matches!(args.kind, K::SimpleTanh | K::SimpleRelu));
-    let after = is(args.kind == K::Lstm);
     let other = is(matches!(args.kind, K::Lstm | K::GruGates));
     ShapeError::same("gates rows", rows, args.gates.rows())?;
     ShapeError::at_least("gates columns", args.kind.gates().saturating_mul(units), args.gates.cols())?;
     for (names, (rows, units), matrix) in [
         (["before rows", "before columns", "before column stride"], before, args.before),
-        (["after rows", "after columns", "after column stride"], after, args.after),
         (["other rows", "other columns", ""], other, args.other.as_ref()),
     ] {
         if rows > 0 {
@@ -119,6 +117,9 @@ pub(crate) fn backward<T: Real>(args: Backward<'_, T>) -> Result<(), ShapeError>
             ShapeError::same(names[1], units, matrix.cols())?;
             ShapeError::same(names[2], 1, matrix.col_stride())?;
         }
+    }
+    if !args.peepholes.is_empty() {
+        ShapeError::same("peepholes", if args.kind == K::Lstm { 3 * units } else { 0 }, args.peepholes.len())?;
     }
     check_selection(args.select, 1, rows)?;
     T::dispatch(args.isa, Sweep { args, units });
@@ -168,13 +169,13 @@ impl<T: Real> Op<T> for Sweep<'_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
         let Sweep { mut args, units } = self;
-        let (kind, select) = (args.kind, args.select);
+        let (kind, select, peepholes) = (args.kind, args.select, args.peepholes);
         for i in 0..select.map_or(args.dh.rows(), <[u32]>::len) {
             let row = Row::new(&mut args, units, select.map_or(i, |select| select[i] as usize));
             match kind {
                 BackwardKind::SimpleTanh => simple_tanh(s, row),
                 BackwardKind::SimpleRelu => simple_relu(s, row),
-                BackwardKind::Lstm => lstm(s, row),
+                BackwardKind::Lstm => lstm(s, peepholes, row),
                 BackwardKind::GruAfter => gru_after(s, row),
                 BackwardKind::GruCandidate => gru_candidate(s, row),
                 BackwardKind::GruGates => gru_gates(s, row),
@@ -187,7 +188,6 @@ impl<T: Real> Op<T> for Sweep<'_, T> {
 struct Row<'r, T> {
     gates: [&'r mut [T]; 4],
     before: &'r [T],
-    after: &'r [T],
     dh: &'r mut [T],
     other: &'r mut [T],
 }
@@ -199,7 +199,6 @@ impl<'r, T: Real> Row<'r, T> {
         Row {
             gates: std::array::from_fn(|_| gates.next().unwrap_or_default()),
             before: args.before.row(row).unwrap_or_default(),
-            after: args.after.row(row).unwrap_or_default(),
             dh: args.dh.row_mut(row).unwrap_or_default(),
             other: args.other.row_mut(row).unwrap_or_default(),
         }
@@ -247,19 +246,33 @@ fn gates<T: Real, S: Simd<T>>(s: S, row: &Row<'_, T>, at: usize) -> [S::V; 4] {
     [read(s, a, at), read(s, b, at), read(s, c, at), read(s, d, at)]
 }
 
-/// c' = f c + i g, h' = o tanh(c').
+/// c' = f c + i g, h' = o tanh(c'). With peepholes a_i and a_f have p c, and a_o has p c'.
 #[inline(always)]
-fn lstm<T: Real, S: Simd<T>>(s: S, row: Row<'_, T>) {
+fn lstm<T: Real, S: Simd<T>>(s: S, peepholes: &[T], row: Row<'_, T>) {
+    let units = row.dh.len();
+    // Without peepholes these are empty, and what is read of them is 0.
+    let [p_i, p_f, p_o] = [0, 1, 2].map(|p| peepholes.get(p * units..(p + 1) * units).unwrap_or_default());
     for at in row.blocks(s) {
         let [i, f, g, o] = gates(s, &row, at);
-        let dh = read(s, row.dh, at);
-        let out = tanh(s, read(s, row.after, at));
-        let dc = flush(s, s.add(read(s, row.other, at), of_tanh(s, out, s.mul(dh, o))));
-        write(s, row.gates[0], at, of_sigmoid(s, i, s.mul(dc, g)));
-        write(s, row.gates[1], at, of_sigmoid(s, f, s.mul(dc, read(s, row.before, at))));
+        let (before, dh) = (read(s, row.before, at), read(s, row.dh, at));
+        let out = tanh(s, flush(s, s.fma(f, before, s.mul(i, g))));
+        let da_o = of_sigmoid(s, o, s.mul(dh, out));
+        let mut dc = s.add(read(s, row.other, at), of_tanh(s, out, s.mul(dh, o)));
+        if !peepholes.is_empty() {
+            dc = s.fma(read(s, p_o, at), da_o, dc);
+        }
+        let dc = flush(s, dc);
+        let da_i = of_sigmoid(s, i, s.mul(dc, g));
+        let da_f = of_sigmoid(s, f, s.mul(dc, before));
+        let mut past = s.mul(dc, f);
+        if !peepholes.is_empty() {
+            past = s.fma(read(s, p_i, at), da_i, s.fma(read(s, p_f, at), da_f, past));
+        }
+        write(s, row.gates[0], at, da_i);
+        write(s, row.gates[1], at, da_f);
         write(s, row.gates[2], at, of_tanh(s, g, s.mul(dc, i)));
-        write(s, row.gates[3], at, of_sigmoid(s, o, s.mul(dh, out)));
-        write(s, row.other, at, flush(s, s.mul(dc, f)));
+        write(s, row.gates[3], at, da_o);
+        write(s, row.other, at, flush(s, past));
     }
 }
 

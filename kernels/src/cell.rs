@@ -39,14 +39,27 @@ pub trait Stage: Copy + Debug + Send + Sync + 'static {
     /// Whether each row has a value of its own.
     const HAS_ROW: bool = false;
 
-    /// The equations.
+    /// The equations: the state after the step, and what the backward pass needs of it.
     fn finish<T: Real, S: Simd<T>>(
         self,
         s: S,
         sums: Sums<Self::Recurrent<S::V>, Self::Late<S::V>>,
         own: Own<Self::Unit<S::V>, S::V>,
         prev: Self::Prev<S::V>,
-    ) -> Self::Next<S::V>;
+    ) -> Finished<Self, S::V>;
+}
+
+/// The state after a step, and what the backward pass needs of the step.
+pub type Finished<C, V> = (<C as Stage>::Next<V>, Trace<<C as Stage>::Recurrent<V>, V>);
+
+/// What a step leaves for the backward pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Trace<R, V> {
+    /// The activated gates, in the order of the recurrent product.
+    pub gates: R,
+    /// What cannot be had from them again: R_n h + b_rn of a GRU whose reset gate acts after the product, r h of one where it
+    /// acts before, h' of others.
+    pub beside: V,
 }
 
 /// The finished chains of a unit.

@@ -1,7 +1,7 @@
 //! The epilogue that is a cell: finished chains in, new state out.
 
 use crate::block::Block;
-use crate::cell::{Own, Stage, Sums};
+use crate::cell::{Own, Stage, Sums, Trace};
 use crate::gemm::{GateStrides, check_selection, load_up_to, store_up_to};
 use crate::isa::{Dispatch, Isa, Simd};
 use crate::mat::{MatMut, MatRef};
@@ -155,6 +155,46 @@ impl<T: Real, C: Stage> Finish<T, C> {
             to[g] = unsafe { load_up_to(s, p, at.lanes) };
         }
     }
+
+    /// Takes the finished chains of a row and block, and gives what the backward pass needs of them.
+    ///
+    /// # Safety
+    /// `at` is a row and block that this was made for.
+    #[inline(always)]
+    pub(crate) unsafe fn trace<S: Simd<T>>(
+        &self,
+        s: S,
+        at: At<T>,
+        acc: C::Recurrent<S::V>,
+    ) -> Trace<C::Recurrent<S::V>, S::V> {
+        let zero = s.splat(T::ZERO);
+        let mut late = <C::Late<S::V> as Block<S::V>>::fill(zero);
+        let mut prev = <C::Prev<S::V> as Block<S::V>>::fill(zero);
+        let mut own = <C::Unit<S::V> as Block<S::V>>::fill(zero);
+        let mut row = zero;
+        let unit = at.block * S::LANES;
+        // SAFETY: the caller's promise; planes are padded to whole vectors, y has `lanes` units at this block.
+        unsafe {
+            self.input_gates(s, at, chained::<C>(), <C::Late<S::V> as Block<S::V>>::N, &mut late);
+            for i in 0..<C::Prev<S::V> as Block<S::V>>::N {
+                prev[i] = s.load(self.prev[i].at(at.row, unit));
+            }
+            for i in 0..<C::Unit<S::V> as Block<S::V>>::N {
+                own[i] = s.load(at.heads.add((self.biases + i) * S::LANES));
+            }
+            if C::HAS_ROW && !self.row.is_null() {
+                row = s.splat(*self.row.add(at.row));
+            }
+            let (next, trace) = self.stage.finish(s, Sums { recurrent: acc, late }, Own { unit: own, row }, prev);
+            for i in 0..<C::Next<S::V> as Block<S::V>>::N {
+                s.store(self.next[i].at(at.row, unit), next[i]);
+            }
+            if let Some(y) = self.y {
+                store_up_to(s, y.at(at.row, unit), next[0], at.lanes);
+            }
+            trace
+        }
+    }
 }
 
 /// Gates of the input product that the recurrent one continues.
@@ -183,31 +223,7 @@ unsafe impl<T: Real, C: Stage> Epilogue<T> for Finish<T, C> {
 
     #[inline(always)]
     unsafe fn finish<S: Simd<T>>(&self, s: S, at: At<T>, acc: C::Recurrent<S::V>) {
-        let zero = s.splat(T::ZERO);
-        let mut late = <C::Late<S::V> as Block<S::V>>::fill(zero);
-        let mut prev = <C::Prev<S::V> as Block<S::V>>::fill(zero);
-        let mut own = <C::Unit<S::V> as Block<S::V>>::fill(zero);
-        let mut row = zero;
-        let unit = at.block * S::LANES;
-        // SAFETY: the caller's promise; planes are padded to whole vectors, y has `lanes` units at this block.
-        unsafe {
-            self.input_gates(s, at, chained::<C>(), <C::Late<S::V> as Block<S::V>>::N, &mut late);
-            for i in 0..<C::Prev<S::V> as Block<S::V>>::N {
-                prev[i] = s.load(self.prev[i].at(at.row, unit));
-            }
-            for i in 0..<C::Unit<S::V> as Block<S::V>>::N {
-                own[i] = s.load(at.heads.add((self.biases + i) * S::LANES));
-            }
-            if C::HAS_ROW && !self.row.is_null() {
-                row = s.splat(*self.row.add(at.row));
-            }
-            let next = self.stage.finish(s, Sums { recurrent: acc, late }, Own { unit: own, row }, prev);
-            for i in 0..<C::Next<S::V> as Block<S::V>>::N {
-                s.store(self.next[i].at(at.row, unit), next[i]);
-            }
-            if let Some(y) = self.y {
-                store_up_to(s, y.at(at.row, unit), next[0], at.lanes);
-            }
-        }
+        // SAFETY: the caller's promise.
+        unsafe { self.trace(s, at, acc) };
     }
 }

@@ -6,9 +6,11 @@
 
 pub mod activation;
 pub mod backward;
+pub mod blend;
 pub mod block;
 pub mod buf;
 pub mod cell;
+pub mod diagonal;
 pub mod elementwise;
 mod epilogue;
 pub mod gang;
@@ -20,6 +22,7 @@ pub mod limits;
 pub mod mat;
 pub mod math;
 mod micro;
+pub mod outer;
 pub mod pack;
 pub mod pointwise;
 pub mod real;

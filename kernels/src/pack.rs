@@ -52,6 +52,30 @@ impl<T: Real> Panel<T> {
         Ok(Panel { data, shape, lanes })
     }
 
+    /// One without any weights, to be given a shape by [`Panel::reset`].
+    pub const fn empty() -> Self {
+        Panel { data: Buf::empty(), shape: PanelShape { heads: 0, gates: 0, k: 0, units: 0 }, lanes: 1 }
+    }
+
+    /// Makes it a panel of zeros of another shape, in the memory that it has if that is enough.
+    ///
+    /// # Errors
+    /// As [`Panel::new`]; it stays as it was.
+    pub fn reset(&mut self, isa: Isa, shape: PanelShape) -> Result<(), ShapeError> {
+        let lanes = T::lanes(isa);
+        let len = Self::len(shape, lanes).unwrap_or(usize::MAX);
+        self.data.reserve(len)?;
+        self.data[..len].fill(T::ZERO);
+        (self.shape, self.lanes) = (shape, lanes);
+        Ok(())
+    }
+
+    /// The packed values.
+    fn data_mut(&mut self) -> &mut [T] {
+        let len = self.blocks() * self.block_len();
+        &mut self.data[..len]
+    }
+
     /// Values of a panel, if they can be counted. So can then a block's, and the columns of a product of any stage.
     fn len(PanelShape { heads, gates, k, units }: PanelShape, lanes: usize) -> Option<usize> {
         let padded = units.checked_next_multiple_of(lanes)?;
@@ -75,7 +99,7 @@ impl<T: Real> Panel<T> {
         ShapeError::same("weight rows", gates * units, weights.rows())?;
         ShapeError::same("weight columns", k, weights.cols())?;
         let (lanes, block_len) = (self.lanes, self.block_len());
-        for (block, data) in self.data.chunks_exact_mut(block_len.max(1)).enumerate() {
+        for (block, data) in self.data_mut().chunks_exact_mut(block_len.max(1)).enumerate() {
             let first = block * lanes;
             let live = lanes.min(units - first);
             let (head_part, weight_part) = data.split_at_mut(heads.len() * lanes);
@@ -102,7 +126,7 @@ impl<T: Real> Panel<T> {
         ShapeError::at_least("step", k.saturating_add(1), self.shape.k)?;
         ShapeError::same("row", self.shape.units, row.len())?;
         let (lanes, block_len) = (self.lanes, self.block_len());
-        for (block, row) in self.data.chunks_exact_mut(block_len).zip(row.chunks(lanes)) {
+        for (block, row) in self.data_mut().chunks_exact_mut(block_len).zip(row.chunks(lanes)) {
             block[k * lanes..][..row.len()].copy_from_slice(row);
         }
         Ok(())
@@ -154,7 +178,7 @@ impl<T> Panel<T> {
     /// All of it.
     #[inline(always)]
     pub(crate) fn whole(&self) -> PanelRef<'_, T> {
-        PanelRef { data: &self.data, shape: self.shape, lanes: self.lanes }
+        PanelRef { data: self.data(), shape: self.shape, lanes: self.lanes }
     }
 
     /// These blocks of it, as many of them as there are.
@@ -193,7 +217,7 @@ impl<T> Panel<T> {
     /// The packed values, [`Panel::blocks`] times [`Panel::block_len`].
     #[inline(always)]
     pub(crate) fn data(&self) -> &[T] {
-        &self.data
+        &self.data[..self.blocks() * self.block_len()]
     }
 
     /// Columns of a product by this panel that is stored in [`GateOrder::Panel`]: G values for every unit, padded.
@@ -237,6 +261,23 @@ mod tests {
             1., 2., 3., 4., 100., 110., 120., 130., 200., 210., 220., 230., 101., 111., 121., 131., 201., 211., 221., 231.,
             5., 0., 0., 0., 140., 0., 0., 0., 240., 0., 0., 0., 141., 0., 0., 0., 241., 0., 0., 0.,
         ]);
+    }
+
+    #[test]
+    fn another_shape_starts_from_zeros_in_the_same_memory() {
+        let isa = Isa::named("portable").unwrap();
+        let mut panel = Panel::<f32>::empty();
+        assert_eq!((panel.blocks(), panel.data().len()), (0, 0));
+        let shape = |k, units| PanelShape { heads: 0, gates: 1, k, units };
+        panel.reset(isa, shape(3, 9)).unwrap();
+        (0..3).for_each(|k| panel.pack_row(k, &[1.0; 9]).unwrap());
+        let memory = panel.data().as_ptr();
+        panel.reset(isa, shape(2, 5)).unwrap();
+        panel.pack_row(1, &[1.0; 5]).unwrap();
+        assert_eq!(panel.data(), [0., 0., 0., 0., 1., 1., 1., 1., 0., 0., 0., 0., 1., 0., 0., 0.]);
+        assert_eq!(panel.data().as_ptr(), memory);
+        assert!(panel.reset(isa, shape(usize::MAX, 2)).is_err());
+        assert_eq!(panel.shape(), shape(2, 5));
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use crate::block::Block;
 use crate::cell::{Stage, StageKind, StageVisitor};
-use crate::epilogue::{Finish, StepState};
-use crate::gemm::{GateStrides, load_up_to};
+use crate::epilogue::{Finish, Plane, StepState};
+use crate::gemm::{GateStrides, load_up_to, store_up_to};
 use crate::isa::{Dispatch, Isa, Op, Simd};
-use crate::mat::MatRef;
+use crate::mat::{MatMut, MatRef};
 use crate::pack::{GateOrder, Panel};
 use crate::real::Real;
 use crate::shape::ShapeError;
@@ -29,6 +29,18 @@ pub struct Pointwise<'a, 'b, T> {
     pub heads: &'a Panel<T>,
     /// What else is read and written.
     pub state: StepState<'a, 'b, T>,
+    /// Where what the backward pass needs is kept, if it is.
+    pub trace: Option<TraceMut<'a, T>>,
+}
+
+/// What a step leaves for the backward pass.
+#[derive(Debug)]
+pub struct TraceMut<'a, T> {
+    /// The activated gates, `[N, G*H]` gate after gate.
+    pub gates: MatMut<'a, T>,
+    /// What cannot be had from them again, `[N, H]`: R_n h + b_rn of a GRU whose reset gate acts after the product, r h of one
+    /// where it acts before, h' of others.
+    pub beside: Option<MatMut<'a, T>>,
 }
 
 impl<T: Real> Pointwise<'_, '_, T> {
@@ -52,6 +64,14 @@ pub(crate) fn pointwise<T: Real>(args: Pointwise<'_, '_, T>) -> Result<(), Shape
     };
     ShapeError::same("product columns", shape.recurrent * units, args.product.cols())?;
     ShapeError::same("product column stride", 1, args.product.col_stride())?;
+    if let Some(TraceMut { gates, beside }) = &args.trace {
+        ShapeError::same("trace rows", args.product.rows(), gates.rows())?;
+        ShapeError::same("trace columns", shape.recurrent * heads.units, gates.cols())?;
+        if let Some(beside) = beside {
+            ShapeError::same("trace rows", args.product.rows(), beside.rows())?;
+            ShapeError::same("trace columns", heads.units, beside.cols())?;
+        }
+    }
     args.stage.visit(Visit(args))
 }
 
@@ -61,7 +81,7 @@ impl<T: Real> StageVisitor for Visit<'_, '_, T> {
     type Out = Result<(), ShapeError>;
 
     fn visit<C: Stage>(self, stage: C) -> Self::Out {
-        let Pointwise { isa, product, order, finished, heads, mut state, .. } = self.0;
+        let Pointwise { isa, product, order, finished, heads, mut state, mut trace, .. } = self.0;
         let (rows, units, select) = (product.rows(), heads.shape().units, state.select);
         Finish::<T, C>::check(isa, rows, units, &state)?;
         // SAFETY: checked; used below, once, inside the borrows.
@@ -69,7 +89,9 @@ impl<T: Real> StageVisitor for Visit<'_, '_, T> {
         let gates = GateStrides::of(order, <C::Recurrent<()> as Block<()>>::N, units, heads.lanes());
         // Rows without units have no memory behind them: there may be more than could ever be counted to.
         if units > 0 {
-            T::dispatch(isa, Sweep { product, gates, finished, select, heads, epilogue });
+            let beside = trace.as_mut().and_then(|trace| trace.beside.as_mut()).map(Plane::write);
+            let trace = trace.as_mut().map(|trace| (Plane::write(&mut trace.gates), beside));
+            T::dispatch(isa, Sweep { product, gates, finished, select, heads, epilogue, trace });
         }
         Ok(())
     }
@@ -83,6 +105,8 @@ struct Sweep<'a, T, C> {
     select: Option<&'a [u32]>,
     heads: &'a Panel<T>,
     epilogue: Finish<T, C>,
+    /// The gates, and what stands beside them.
+    trace: Option<(Plane<T>, Option<Plane<T>>)>,
 }
 
 impl<T: Real, C: Stage> Sweep<'_, T, C> {
@@ -92,7 +116,7 @@ impl<T: Real, C: Stage> Sweep<'_, T, C> {
         for block in 0..heads.blocks() {
             let lanes = S::LANES.min(units - block * S::LANES);
             let at = At { row, block, lanes, heads: heads.data().as_ptr().wrapping_add(block * heads.block_len()) };
-            // SAFETY: the row and block are the product's and the epilogue's, whose sizes were compared.
+            // SAFETY: the row and block are the product's, the epilogue's and the trace's, whose sizes were compared.
             unsafe {
                 let mut acc = <C::Recurrent<S::V> as Block<S::V>>::fill(s.splat(T::ZERO));
                 if !self.finished {
@@ -103,7 +127,15 @@ impl<T: Real, C: Stage> Sweep<'_, T, C> {
                     let sum = load_up_to(s, self.product.as_ptr().add(offset), lanes);
                     acc[g] = if self.finished { sum } else { s.add(acc[g], sum) };
                 }
-                self.epilogue.finish(s, at, acc);
+                let kept = self.epilogue.trace(s, at, acc);
+                if let Some((gates, beside)) = self.trace {
+                    for g in 0..<C::Recurrent<S::V> as Block<S::V>>::N {
+                        store_up_to(s, gates.at(row, g * units + block * S::LANES), kept.gates[g], lanes);
+                    }
+                    if let Some(beside) = beside {
+                        store_up_to(s, beside.at(row, block * S::LANES), kept.beside, lanes);
+                    }
+                }
             }
         }
     }

@@ -1,12 +1,15 @@
 //! The element types.
 
 use crate::backward::{self, Backward, Join};
+use crate::blend::{self, Blend};
+use crate::diagonal::{self, Diagonal};
 use crate::elementwise::{self, Elementwise};
 use crate::gemm::{self, Gemm};
 use crate::general::{self, General};
 use crate::isa::Dispatch;
 use crate::limits::{self, MultiplyAdds, Reading, Worked};
 use crate::math::Elementary;
+use crate::outer::{self, Outer};
 use crate::pointwise::{self, Pointwise};
 use crate::relay::{self, Relay};
 use crate::shape::ShapeError;
@@ -19,6 +22,12 @@ pub trait Kernels: Sized {
     /// [`Backward::run`].
     #[doc(hidden)]
     fn backward(args: Backward<'_, Self>) -> Result<(), ShapeError>;
+    /// [`Blend::run`].
+    #[doc(hidden)]
+    fn blend(args: Blend<'_, Self>) -> Result<(), ShapeError>;
+    /// [`Diagonal::run`].
+    #[doc(hidden)]
+    fn diagonal(args: Diagonal<'_, Self>) -> Result<(), ShapeError>;
     /// [`Elementwise::run`].
     #[doc(hidden)]
     fn elementwise(args: Elementwise<'_, Self>) -> Result<(), ShapeError>;
@@ -37,6 +46,9 @@ pub trait Kernels: Sized {
     /// [`Join::run`].
     #[doc(hidden)]
     fn join(args: Join<'_, Self>) -> Result<(), ShapeError>;
+    /// [`Outer::run`].
+    #[doc(hidden)]
+    fn outer(args: Outer<'_, '_, Self>) -> Result<(), ShapeError>;
     /// [`Relay::run`].
     #[doc(hidden)]
     fn relay(args: Relay<'_, '_, Self>) -> Result<(), ShapeError>;
@@ -58,6 +70,12 @@ macro_rules! kernels {
             fn backward(args: Backward<'_, Self>) -> Result<(), ShapeError> {
                 backward::backward(args)
             }
+            fn blend(args: Blend<'_, Self>) -> Result<(), ShapeError> {
+                blend::blend(args)
+            }
+            fn diagonal(args: Diagonal<'_, Self>) -> Result<(), ShapeError> {
+                diagonal::diagonal(args)
+            }
             fn elementwise(args: Elementwise<'_, Self>) -> Result<(), ShapeError> {
                 elementwise::elementwise(args)
             }
@@ -75,6 +93,9 @@ macro_rules! kernels {
             }
             fn join(args: Join<'_, Self>) -> Result<(), ShapeError> {
                 backward::join(args)
+            }
+            fn outer(args: Outer<'_, '_, Self>) -> Result<(), ShapeError> {
+                outer::outer(args)
             }
             fn relay(args: Relay<'_, '_, Self>) -> Result<(), ShapeError> {
                 relay::relay(args)

@@ -203,6 +203,16 @@ impl<T> RowWalk<'_, T> {
         self.select.map_or(self.shape.time * self.shape.batch, <[u32]>::len)
     }
 
+    /// Goes past the next `rows` rows of a sequence that has as many; not for selected ones.
+    #[inline(always)]
+    pub(crate) fn skip(&mut self, rows: usize) {
+        let (number, batch) = (self.number + rows, self.shape.batch.max(1));
+        let (t, n) = (number / batch, number % batch);
+        self.step = self.base.wrapping_add(t.wrapping_mul(self.shape.time_stride));
+        self.row = self.step.wrapping_add(n.wrapping_mul(self.shape.batch_stride));
+        (self.number, self.left) = (number, self.shape.batch - n);
+    }
+
     /// The next row's number and its first value. Valid for reads of C values as often as there are rows, if the
     /// selected ones are rows; what comes after is only an address.
     #[inline(always)]
@@ -274,6 +284,11 @@ impl<'a, T> SeqMut<'a, T> {
     #[inline(always)]
     pub(crate) fn as_mut_ptr(&mut self) -> *mut T {
         self.ptr
+    }
+
+    /// The same sequence, to read.
+    pub fn into_ref(self) -> SeqRef<'a, T> {
+        SeqRef { ptr: self.ptr, shape: self.shape, life: PhantomData }
     }
 
     /// The same sequence for a shorter time.
@@ -351,6 +366,23 @@ mod tests {
         assert_eq!(rows(alone).len(), 12);
         assert_eq!(rows(SeqRef::new(&data, SeqShape::time_major(0, 4, 2)).unwrap()), []);
         assert_eq!(rows(SeqRef::new(&data, SeqShape::time_major(3, 0, 2)).unwrap()), []);
+    }
+
+    #[test]
+    fn rows_can_be_skipped() {
+        let data: Vec<f32> = (0..24).map(|i| i as f32).collect();
+        for shape in [SeqShape::time_major(3, 4, 2), SeqShape::batch_major(4, 3, 2)] {
+            let seq = SeqRef::new(&data, shape).unwrap();
+            for (first, skipped) in (0..12).flat_map(|first| (0..12 - first).map(move |skipped| (first, skipped))) {
+                let (mut walk, mut other) = (seq.walk(None), seq.walk(None));
+                (0..first).for_each(|_| assert_eq!(walk.next(), other.next()));
+                for _ in 0..skipped {
+                    walk.next();
+                }
+                other.skip(skipped);
+                (first + skipped..12).for_each(|_| assert_eq!(walk.next(), other.next(), "{first} {skipped}"));
+            }
+        }
     }
 
     #[test]

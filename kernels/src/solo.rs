@@ -390,7 +390,7 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
             for i in 0..<C::Unit<S::V> as Block<S::V>>::N {
                 unit[i] = s.load(heads.add((biases + i) * S::LANES));
             }
-            let next = self.stage.finish(s, Sums { recurrent, late }, Own { unit, row: zero }, prev);
+            let (next, _) = self.stage.finish(s, Sums { recurrent, late }, Own { unit, row: zero }, prev);
             for i in 0..<C::Next<S::V> as Block<S::V>>::N {
                 s.store(places.next[i].wrapping_add(from), next[i]);
             }

@@ -19,14 +19,14 @@ const KINDS: [BackwardKind; 6] = [
 struct Sizes {
     gates: [usize; 2],
     before: [usize; 2],
-    after: [usize; 2],
+    peepholes: usize,
     other: [usize; 2],
 }
 
 /// A step of 2 rows of 3 units; dh holds 1/4, everything else 1/2. Returns the gates afterwards.
 fn run(isa: Isa, kind: BackwardKind, sizes: Sizes, select: Option<&[u32]>) -> Result<Vec<f32>, &'static str> {
     let half = |[rows, cols]: [usize; 2]| vec![0.5f32; rows * cols];
-    let (mut gates, before, after) = (half(sizes.gates), half(sizes.before), half(sizes.after));
+    let (mut gates, before, peepholes) = (half(sizes.gates), half(sizes.before), half([1, sizes.peepholes]));
     let (mut dh, mut other) = (vec![0.25; 6], half(sizes.other));
     let matrix = |values, [rows, cols]: [usize; 2]| MatRef::dense(values, rows, cols).unwrap();
     Backward {
@@ -34,7 +34,7 @@ fn run(isa: Isa, kind: BackwardKind, sizes: Sizes, select: Option<&[u32]>) -> Re
         kind,
         gates: MatMut::dense(&mut gates, sizes.gates[0], sizes.gates[1]).unwrap(),
         before: matrix(&before, sizes.before),
-        after: matrix(&after, sizes.after),
+        peepholes: &peepholes,
         dh: MatMut::dense(&mut dh, 2, 3).unwrap(),
         other: MatMut::dense(&mut other, sizes.other[0], sizes.other[1]).unwrap(),
         select,
@@ -47,7 +47,7 @@ fn run(isa: Isa, kind: BackwardKind, sizes: Sizes, select: Option<&[u32]>) -> Re
 #[test]
 fn refuses_wrong_sizes() {
     let isa = Isa::available()[0];
-    let fit = Sizes { gates: [2, 12], before: [2, 3], after: [2, 3], other: [2, 3] };
+    let fit = Sizes { gates: [2, 12], before: [2, 3], peepholes: 0, other: [2, 3] };
     for kind in KINDS {
         let refused = |sizes| run(isa, kind, sizes, None).err();
         assert_eq!(refused(fit), None, "{kind:?}");
@@ -59,7 +59,8 @@ fn refuses_wrong_sizes() {
         let expected = |is: bool, name| is.then_some(name);
         assert_eq!(refused(Sizes { before: [1, 3], ..fit }), expected(!is_simple, "before rows"));
         assert_eq!(refused(Sizes { before: [2, 2], ..fit }), expected(!is_simple, "before columns"));
-        assert_eq!(refused(Sizes { after: [0, 0], ..fit }), expected(is_lstm, "after rows"));
+        assert_eq!(refused(Sizes { peepholes: 9, ..fit }), expected(!is_lstm, "peepholes"));
+        assert_eq!(refused(Sizes { peepholes: 8, ..fit }), Some("peepholes"));
         assert_eq!(refused(Sizes { other: [2, 4], ..fit }), expected(has_other, "other columns"));
         assert_eq!(run(isa, kind, fit, Some(&[2])).err(), Some("selected row"));
     }
@@ -73,7 +74,7 @@ fn refuses_wrong_sizes() {
 fn leaves_other_rows_and_columns_alone() {
     for &isa in Isa::available() {
         for kind in KINDS {
-            let sizes = Sizes { gates: [2, 13], before: [2, 3], after: [2, 3], other: [2, 3] };
+            let sizes = Sizes { gates: [2, 13], before: [2, 3], peepholes: 0, other: [2, 3] };
             let gates = run(isa, kind, sizes, Some(&[1])).unwrap();
             assert!(gates[..13].iter().all(|&v| v == 0.5), "{kind:?}: a row that was not selected");
             assert_eq!(gates[25], 0.5, "{kind:?}: a column past the gates");

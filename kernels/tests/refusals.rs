@@ -209,7 +209,7 @@ impl Sizes {
                 .run(),
             Some(size) => {
                 let product = matrix("product", size);
-                Pointwise { isa, stage, product, order, finished: false, heads: &panel, state }.run()
+                Pointwise { isa, stage, product, order, finished: false, heads: &panel, state, trace: None }.run()
             }
         };
         let untouched = memory.iter().flatten().all(|value| value.bits() == f64::CANARY.bits());
@@ -374,7 +374,7 @@ proptest! {
         let done = if fused {
             Step { isa, stage, operand, panel: &panel, state, reverse: false }.run()
         } else {
-            Pointwise { isa, stage, product, order, finished: false, heads: &panel, state }.run()
+            Pointwise { isa, stage, product, order, finished: false, heads: &panel, state, trace: None }.run()
         };
         prop_assert_eq!(done, Ok(()));
     }

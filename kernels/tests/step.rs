@@ -180,7 +180,7 @@ impl<T: Scalar> Problem<T> {
                 let finished = matches!(from, From::Finished(_));
                 let (product, cols) = self.ordered(shape.recurrent, lanes, product);
                 let product = MatRef::dense(&product, rows, cols).unwrap();
-                Pointwise { isa, stage, product, order, finished, heads: &panel, state }.run().unwrap();
+                Pointwise { isa, stage, product, order, finished, heads: &panel, state, trace: None }.run().unwrap();
             }
         }
         let live = |plane: &Canaries<T>| {

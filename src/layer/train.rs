@@ -1,7 +1,7 @@
 //! Training: a forward pass that keeps what the backward pass needs, and the backward pass.
 
 use super::Layer;
-use crate::backward::Pass;
+use crate::backward::{Engine, Pass};
 use crate::cell::{Activation, Cell};
 use crate::error::{Error, Result, same};
 use crate::gemm::Element;
@@ -9,7 +9,6 @@ use crate::grads::{Accumulate, Grads, Upstream};
 use crate::input::{Input, Rows, Source};
 use crate::output::Output;
 use crate::schedule::Threads;
-use crate::stages::Stage;
 use crate::state::State;
 use crate::tape::{Call, Tape};
 use crate::weights::{Weights, expect};
@@ -45,9 +44,9 @@ impl<T: Element> Layer<T> {
     /// allocates nothing.
     ///
     /// # Errors
-    /// As [`Layer::forward_into`]; [`Error::Unsupported`] for a layer without its weights, another backend than the native
-    /// one, anything but the standard equations (tanh or ReLU of a SimpleRNN, projection of an LSTM, either reset gate),
-    /// a mask, and packed sequences. The tape holds nothing then.
+    /// As [`Layer::forward_into`]; [`Error::Unsupported`] for a layer without its weights, anything but the standard
+    /// equations (tanh or ReLU of a SimpleRNN, projection and peepholes of an LSTM, either reset gate), a mask, and packed
+    /// sequences. The tape holds nothing then.
     pub fn record<'a>(
         &self,
         x: impl Into<Input<'a, T>>,
@@ -62,11 +61,13 @@ impl<T: Element> Layer<T> {
     /// Goes back through the call that is on `tape`, by the weights that it was recorded with, and fills `grads`. The tape
     /// is used up: a second pass over it is refused.
     ///
-    /// The bits of all gradients are the same for any number of threads and every instruction set. Gradients of states become +0
+    /// With the native backend the bits of all gradients are the same for any number of threads and every instruction set. Gradients of states become +0
     /// below 2^-100 (f32) or 2^-960 (f64), as states do.
     ///
     /// Cost: twice the floating-point operations of the forward pass; one step's product at a time for the gradients of
-    /// states, and large products for those of weights and of x. R and W are packed again in every call.
+    /// states, and large products for those of weights and of x. R and W are packed again in every call, into memory that the
+    /// tape keeps: with a tape and gradients that were used for such sizes it allocates nothing (a backend other than the
+    /// native one may).
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a tape without a call or with the call of a layer of another cell or size, and as
@@ -95,7 +96,8 @@ impl<T: Element> Layer<T> {
         let call = self.check_tape(tape)?;
         self.check_upstream(call, upstream)?;
         grads.check(weights, accumulate)?;
-        let pass = Pass { weights, isa: self.isa, threads, call };
+        let engine = self.stages[0].foreign().map_or(Engine::Native(self.isa), Engine::Foreign);
+        let pass = Pass { weights, isa: self.isa, engine, threads, call };
         pass.run(tape, upstream, grads, accumulate)?;
         tape.clear();
         Ok(())
@@ -134,20 +136,16 @@ impl<T: Element> Layer<T> {
         let no = |what, why| Err(Error::Unsupported { what, why });
         let (cell, variant) = (self.dims.cell, self.dims.variant);
         let standard = "gradients are computed of the standard equations";
-        if !self.stages.iter().all(Stage::is_packed) {
-            return no("training with this backend", "only the native one records");
-        }
         if let Cell::SimpleRnn { activation } = cell
             && !matches!(activation, Activation::Tanh | Activation::Relu)
         {
             return no("training of other activations", standard);
         }
         let departs = [
-            ("training of peepholes", variant.peepholes),
             ("training of coupled gates", variant.coupled),
             ("training of an attended update gate", variant.attention),
             ("training of clipped pre-activations", variant.clip.is_some()),
-            ("training of other activations", variant != cell.standard()),
+            ("training of other activations", variant.activations != cell.standard().activations),
         ];
         if let Some((what, _)) = departs.into_iter().find(|(_, departs)| *departs) {
             return no(what, standard);

@@ -5,24 +5,27 @@ use crate::error::{Error, Result, same};
 use crate::gemm::Element;
 use crate::grads::{Accumulate, Grads, Upstream};
 use crate::input::Input;
-use crate::layer::{Layer, values};
+use crate::layer::Layer;
 use crate::output::Output;
 use crate::schedule::{self, Threads};
-use crate::seq::{SeqRef, SeqShape};
+use crate::seq::{SeqRef, SeqShape, product};
 use crate::tape::Tape;
 use crate::weights::expect;
+use gatefold_kernels::buf::Buf;
 use gatefold_kernels::real::Real;
 
 /// What [`Stack::record`] keeps of a call for [`Stack::backward`]: a [`Tape`] for each layer and direction.
 #[derive(Clone, Debug)]
 pub struct StackTape<T> {
     tapes: Vec<Tape<T>>,
+    /// The gradient of the outputs of a layer in both directions, and that of outputs that are averaged.
+    between: [Buf<T>; 2],
 }
 
 impl<T: Real> StackTape<T> {
     /// An empty one, which the first call makes large enough.
     pub const fn new() -> Self {
-        StackTape { tapes: Vec::new() }
+        StackTape { tapes: Vec::new(), between: [Buf::empty(), Buf::empty()] }
     }
 }
 
@@ -105,42 +108,63 @@ impl<T: Element> Stack<T> {
         grads: &mut StackGrads<T>,
         accumulate: Accumulate,
     ) -> Result<()> {
-        let layers: Vec<&Layer<T>> = self.levels.iter().flat_map(Level::layers).map(|(layer, _)| layer).collect();
-        let [time, batch] = self.check_backward(&layers, tape, upstream, grads, accumulate)?;
+        let [time, batch] = self.check_backward(tape, upstream, grads, accumulate)?;
         if accumulate == Accumulate::Overwrite || grads.layers.is_empty() {
-            grads.layers.resize_with(layers.len(), Grads::new);
+            grads.layers.resize_with(self.layers().count(), Grads::new);
         }
+        let StackTape { tapes, between: [both, half] } = tape;
+        self.reserve_backward([time, batch], both, half)?;
         let (mut dh, mut dc) = (upstream.dh, upstream.dc);
-        let (mut tapes, mut rest) = (&mut tape.tapes[..], &mut grads.layers[..]);
-        let mut above: Option<Vec<T>> = None;
+        let (mut tapes, mut rest) = (&mut tapes[..], &mut grads.layers[..]);
+        let mut above: Option<&[T]> = None;
         for level in self.levels.iter().rev() {
             let (lower, own) = tapes.split_at_mut(tapes.len() - level.directions());
             let (lower_grads, own_grads) = rest.split_at_mut(rest.len() - level.directions());
-            let dy = match &above {
+            let dy = match above {
                 Some(dx) => Some(SeqRef::new(dx, SeqShape::time_major(time, batch, level.output()))?),
                 None => upstream.dy,
             };
             let states = level.take_last(batch, &mut dh, &mut dc);
-            let mut dx = values(&[time, batch, level.input()])?;
-            level.backward(own, dy, &states, own_grads, accumulate)?;
-            sum(own_grads, &mut dx);
-            above = Some(dx);
+            level.backward((own, half), dy, states, own_grads, accumulate)?;
+            above = Some(match own_grads {
+                [a, b] => {
+                    both.iter_mut().zip(&a.dx).zip(&b.dx).for_each(|((to, &a), &b)| *to = a + b);
+                    &both[..a.dx.len()]
+                }
+                _ => own_grads.first().map_or(&[], |grads| &grads.dx),
+            });
             (tapes, rest) = (lower, lower_grads);
         }
-        grads.dx = above.unwrap_or_default();
+        grads.dx.clear();
+        grads.dx.extend_from_slice(above.unwrap_or_default());
+        Ok(())
+    }
+
+    fn layers(&self) -> impl Iterator<Item = &Layer<T>> {
+        self.levels.iter().flat_map(Level::layers).map(|(layer, _)| layer)
+    }
+
+    /// Room for the sum of the gradients of an input that two layers took, and for those of averaged outputs.
+    fn reserve_backward(&self, [time, batch]: [usize; 2], both: &mut Buf<T>, half: &mut Buf<T>) -> Result<()> {
+        let len = |channels| product(&[time, batch, channels]).ok_or(Error::TooLarge { argument: "batch" });
+        for level in &self.levels {
+            if let Level::Both { merge, .. } = level {
+                both.reserve(len(level.input())?)?;
+                half.reserve(if *merge == Merge::Average { len(level.output())? } else { 0 })?;
+            }
+        }
         Ok(())
     }
 
     /// Everything that could be refused. Returns T and N.
     fn check_backward(
         &self,
-        layers: &[&Layer<T>],
         tape: &StackTape<T>,
         upstream: Upstream<'_, T>,
         grads: &mut StackGrads<T>,
         accumulate: Accumulate,
     ) -> Result<[usize; 2]> {
-        if layers.len() != tape.tapes.len() {
+        if self.layers().count() != tape.tapes.len() {
             return Err(Error::Unsupported { what: "tape", why: "it holds no call, or that of another stack" });
         }
         self.levels.iter().try_for_each(Level::check_merge)?;
@@ -155,9 +179,8 @@ impl<T: Element> Stack<T> {
         }
         let [time, batch] = sizes;
         if accumulate == Accumulate::Add && !grads.layers.is_empty() {
-            expect("layers", layers.len(), &grads.layers)?;
-            layers
-                .iter()
+            expect("layers", tape.tapes.len(), &grads.layers)?;
+            self.layers()
                 .zip(&mut grads.layers)
                 .try_for_each(|(layer, grads)| grads.check(layer.trainable()?, accumulate))?;
         }
@@ -167,10 +190,10 @@ impl<T: Element> Stack<T> {
             same("dy channels", self.output(), dy.shape().channels)?;
         }
         if let Some(dh) = upstream.dh {
-            expect("dh", layers.iter().map(|layer| batch * layer.dims().output()).sum(), dh)?;
+            expect("dh", self.layers().map(|layer| batch * layer.dims().output()).sum(), dh)?;
         }
         if let Some(dc) = upstream.dc {
-            expect("dc", layers.iter().map(|layer| batch * cells(layer)).sum(), dc)?;
+            expect("dc", self.layers().map(|layer| batch * cells(layer)).sum(), dc)?;
         }
         Ok(sizes)
     }
@@ -179,15 +202,6 @@ impl<T: Element> Stack<T> {
 /// Units of the cell state.
 fn cells<T>(layer: &Layer<T>) -> usize {
     if layer.dims().cell.has_cell_state() { layer.dims().hidden } else { 0 }
-}
-
-/// The sum of the gradients of an input that one layer took or two.
-fn sum<T: Element>(grads: &[Grads<T>], dx: &mut [T]) {
-    for (i, grads) in grads.iter().enumerate() {
-        for (to, &from) in dx.iter_mut().zip(&grads.dx) {
-            *to = if i == 0 { from } else { *to + from };
-        }
-    }
 }
 
 impl<T: Element> Level<T> {
@@ -200,50 +214,54 @@ impl<T: Element> Level<T> {
         }
     }
 
-    /// The gradients of this level's final states, cut off the end of those of all levels up to it.
+    /// The gradients of this level's final states, h and c of each direction, cut off the end of those of all levels up to
+    /// it.
     fn take_last<'a>(
         &self,
         batch: usize,
         dh: &mut Option<&'a [T]>,
         dc: &mut Option<&'a [T]>,
-    ) -> Vec<[Option<&'a [T]>; 2]> {
-        let mut states = Vec::new();
-        for layer in self.layers().map(|(layer, _)| layer).collect::<Vec<_>>().into_iter().rev() {
+    ) -> [[Option<&'a [T]>; 2]; 2] {
+        let mut of = |layer: &Layer<T>| {
             let take = |all: &mut Option<&'a [T]>, units: usize| {
                 let (rest, own) = all.map(|all| all.split_at(all.len() - batch * units)).unzip();
                 *all = rest;
                 own.filter(|_| units > 0)
             };
-            states.push([take(dh, layer.dims().output()), take(dc, cells(layer))]);
+            [take(dh, layer.dims().output()), take(dc, cells(layer))]
+        };
+        match self {
+            Level::One { layer, .. } => [of(layer), [None; 2]],
+            Level::Both { forward, backward, .. } => {
+                let last = of(backward);
+                [of(forward), last]
+            }
         }
-        states.reverse();
-        states
     }
 
     /// Back through one level.
     fn backward(
         &self,
-        tapes: &mut [Tape<T>],
+        (tapes, half): (&mut [Tape<T>], &mut [T]),
         dy: Option<SeqRef<'_, T>>,
-        states: &[[Option<&[T]>; 2]],
+        [[dh_a, dc_a], [dh_b, dc_b]]: [[Option<&[T]>; 2]; 2],
         grads: &mut [Grads<T>],
         accumulate: Accumulate,
     ) -> Result<()> {
-        match (self, tapes, states, grads) {
-            (Level::One { layer, .. }, [tape], &[[dh, dc]], [grads]) => {
-                layer.backward(tape, Upstream { dy, dh, dc }, grads, accumulate)
+        match (self, tapes, grads) {
+            (Level::One { layer, .. }, [tape], [grads]) => {
+                layer.backward(tape, Upstream { dy, dh: dh_a, dc: dc_a }, grads, accumulate)
             }
-            (Level::Both { forward, backward, merge }, [tape_a, tape_b], &[[dh_a, dc_a], [dh_b, dc_b]], [a, b]) => {
-                let half;
+            (Level::Both { forward, backward, merge }, [tape_a, tape_b], [a, b]) => {
                 let (dy_a, dy_b) = match (merge, dy) {
                     (Merge::Concat, Some(dy)) => {
                         let (first, second) = (forward.dims().output(), backward.dims().output());
                         (Some(dy.channels(0, first)?), Some(dy.channels(first, second)?))
                     }
                     (Merge::Average, Some(dy)) => {
-                        half = halved(dy);
+                        halve(dy, half);
                         let SeqShape { time, batch, channels, .. } = dy.shape();
-                        let dy = Some(SeqRef::new(&half, SeqShape::time_major(time, batch, channels))?);
+                        let dy = Some(SeqRef::new(half, SeqShape::time_major(time, batch, channels))?);
                         (dy, dy)
                     }
                     (_, dy) => (dy, dy),
@@ -266,8 +284,8 @@ impl<T: Element> Level<T> {
 }
 
 /// A sequence times 1/2, dense.
-fn halved<T: Element>(sequence: SeqRef<'_, T>) -> Vec<T> {
+fn halve<T: Element>(sequence: SeqRef<'_, T>, to: &mut [T]) {
     let SeqShape { time, batch, .. } = sequence.shape();
     let rows = (0..if batch == 0 { 0 } else { time }).flat_map(|t| (0..batch).filter_map(move |n| sequence.row(t, n)));
-    rows.flatten().map(|&value| value * T::from_f64(0.5)).collect()
+    to.iter_mut().zip(rows.flatten()).for_each(|(to, &value)| *to = value * T::from_f64(0.5));
 }

@@ -4,9 +4,9 @@ use super::common::choice::{Choice, Chosen};
 use super::common::model::{Bias, CELLS, Model};
 use super::common::numbers::{Random, Scalar};
 use gatefold::cell::{Activation, Cell};
-use gatefold::seq::{time_major, time_major_mut};
+use gatefold::seq::{MatRef, time_major, time_major_mut};
 use gatefold::{
-    Accumulate, Direction, Element, Grads, Input, Layer, Options, Output, State, Tape, Upstream, Workspace,
+    Accumulate, Dims, Direction, Element, Grads, Input, Layer, Options, Output, State, Tape, Upstream, Workspace,
 };
 
 /// Which steps a call walks over, and how.
@@ -18,11 +18,45 @@ pub struct Walk {
     pub lengths: Option<Vec<usize>>,
 }
 
+/// Masks of a call.
+#[derive(Clone, Debug, Default)]
+pub struct Noise<T> {
+    /// `[N, C]`
+    pub dropout: Option<Vec<T>>,
+    /// `[T, N, C]`
+    pub zoneout: Option<Vec<T>>,
+    /// `[T, N, H]`
+    pub zoneout_cell: Option<Vec<T>>,
+}
+
+impl<T: Element> Noise<T> {
+    fn rounded<U: Element>(&self) -> Noise<U> {
+        let to = |mask: &Option<Vec<T>>| mask.as_ref().map(|m| m.iter().map(|v| U::from_f64(v.to_f64())).collect());
+        Noise { dropout: to(&self.dropout), zoneout: to(&self.zoneout), zoneout_cell: to(&self.zoneout_cell) }
+    }
+
+    /// `input` with these masks.
+    fn on<'a>(&'a self, mut input: Input<'a, T>, dims: Dims, [time, batch]: [usize; 2]) -> Input<'a, T> {
+        let (output, hidden) = (dims.output(), dims.hidden);
+        if let Some(mask) = &self.dropout {
+            input = input.recurrent_dropout(MatRef::dense(mask, batch, output).expect("a mask"));
+        }
+        if let Some(mask) = &self.zoneout {
+            input = input.zoneout(time_major(mask, [time, batch, output]).expect("a mask"));
+        }
+        if let Some(mask) = &self.zoneout_cell {
+            input = input.zoneout_cell(time_major(mask, [time, batch, hidden]).expect("a mask"));
+        }
+        input
+    }
+}
+
 /// A layer, what it is run over, and the loss: the sum of outputs and final states, each times a weight.
 #[derive(Clone, Debug)]
 pub struct Point<T> {
     pub chosen: Chosen<T>,
     walk: Walk,
+    noise: Noise<T>,
     seed: u64,
     x: Vec<T>,
     h0: Vec<T>,
@@ -41,15 +75,35 @@ impl<T: Element + Scalar> Point<T> {
             (batch * chosen.output(), if chosen.model.cell == Cell::Lstm { batch * chosen.model.hidden } else { 0 });
         let [x, h0, c0] = [time * batch * chosen.model.input, h, c].map(|len| random.values(len, 1.0));
         let upstream = [time * h, h, c].map(|len| random.values(len, 1.0));
-        let mut point = Point { chosen, walk, seed, x, h0, c0, upstream, directions: Vec::new() };
+        let mut point =
+            Point { chosen, walk, noise: Noise::default(), seed, x, h0, c0, upstream, directions: Vec::new() };
         point.directions = point.clone().arrays().iter().map(|array| random.values(array.len(), 1.0)).collect();
         point
     }
 
-    /// x, h0, c0, W, R, both biases and the projection; empty where there is none.
-    fn arrays(&mut self) -> [&mut [T]; 8] {
-        let Chosen { model, projection, .. } = &mut self.chosen;
-        let [b_w, b_r, projection] = [&mut model.b_w, &mut model.b_r, projection].map(|a| a.as_deref_mut());
+    /// With masks, as many of the three as there are bits; values that are kept are scaled, and zoneout mixes here and there.
+    pub fn with_noise(mut self, bits: usize) -> Self {
+        let Walk { time, batch, .. } = self.walk;
+        let (output, Model { cell, hidden, .. }) = (self.chosen.output(), &self.chosen.model);
+        let mut random = Random(self.seed ^ 0xd20);
+        let mut mask = |bit: usize, len: usize, values: [f64; 3]| {
+            let draw = random.values::<T>(len, 3.0);
+            let of = |v: &T| T::from_f64(values[(v.to_f64().abs() as usize).min(2)]);
+            (bits >> bit & 1 == 1).then(|| draw.iter().map(of).collect::<Vec<T>>())
+        };
+        let dropout = mask(0, batch * output, [0.0, 1.25, 1.25]);
+        let zoneout = mask(1, time * batch * output, [0.0, 1.0, 0.25]);
+        let zoneout_cell = mask(2, time * batch * hidden, [0.0, 1.0, 0.25]);
+        let has_cell = *cell == Cell::Lstm && self.chosen.peepholes.is_none();
+        self.noise = Noise { dropout, zoneout, zoneout_cell: zoneout_cell.filter(|_| has_cell) };
+        self
+    }
+
+    /// x, h0, c0, W, R, both biases, the projection and the peepholes; empty where there is none.
+    fn arrays(&mut self) -> [&mut [T]; 9] {
+        let Chosen { model, projection, peepholes, .. } = &mut self.chosen;
+        let [b_w, b_r, projection, peepholes] =
+            [&mut model.b_w, &mut model.b_r, projection, peepholes].map(|a| a.as_deref_mut());
         [
             &mut self.x,
             &mut self.h0,
@@ -59,6 +113,7 @@ impl<T: Element + Scalar> Point<T> {
             b_w.unwrap_or_default(),
             b_r.unwrap_or_default(),
             projection.unwrap_or_default(),
+            peepholes.unwrap_or_default(),
         ]
     }
 
@@ -127,10 +182,11 @@ impl<T: Element + Scalar> Point<T> {
         let (b_w, b_r) = (b_w.as_ref().map(to), b_r.as_ref().map(to));
         let model =
             Model { cell: *cell, input: *input, hidden: *hidden, w: to(w), r: to(r), b_w, b_r, update: *update };
-        let projection = self.chosen.projection.as_ref().map(to);
+        let [projection, peepholes] = [&self.chosen.projection, &self.chosen.peepholes].map(|a| a.as_ref().map(to));
         Point {
-            chosen: Chosen { model, choice: self.chosen.choice, peepholes: None, projection },
+            chosen: Chosen { model, choice: self.chosen.choice, peepholes, projection },
             walk: self.walk.clone(),
+            noise: self.noise.rounded(),
             seed: self.seed,
             x: to(&self.x),
             h0: to(&self.h0),
@@ -169,8 +225,8 @@ impl<T: Element + Scalar> Point<T> {
             layer.backward(&mut tape, upstream, &mut grads, Accumulate::Overwrite)
         };
         self.call(options, run);
-        let Grads { dx, dh0, dc0, dw, dr, db_w, db_r, d_projection } = grads;
-        vec![dx, dh0, dc0, dw, dr, db_w, db_r, d_projection]
+        let Grads { dx, dh0, dc0, dw, dr, db_w, db_r, d_projection, d_peepholes } = grads;
+        vec![dx, dh0, dc0, dw, dr, db_w, db_r, d_projection, d_peepholes]
     }
 
     fn call(
@@ -192,6 +248,7 @@ impl<T: Element + Scalar> Point<T> {
         if let Direction::Reverse(order) = direction {
             input = input.reverse(*order);
         }
+        input = self.noise.on(input, layer.dims(), [*time, *batch]);
         let shape = [*time, *batch, layer.dims().output()];
         let mut y = vec![T::NAN; shape.iter().product()];
         let out = Output::Sequence(time_major_mut(&mut y, shape).expect("y"));

@@ -1,6 +1,6 @@
 //! The time that a case takes at least on this machine.
 
-use super::case::{Case, CellName, Dtype, Sizes};
+use super::case::{Case, CellName, Dtype, Mode, Sizes};
 use super::level::Level;
 use super::{epilogue, limits};
 use anyhow::Result;
@@ -57,9 +57,13 @@ impl Bounds {
 
     /// The input product at the peak of multiply-adds; then in each step the longest of the recurrent product at that
     /// peak, reading R and the state from the level that they sit in, and a chain of H multiply-adds each waiting for
-    /// the one before; and the activations. Threads share everything but the chain.
+    /// the one before; and the activations. Threads share everything but the chain. Of training only the products at the
+    /// peak of multiply-adds count.
     pub fn seconds(&mut self, case: Case) -> Result<f64> {
-        let Case { cell, sizes: Sizes { hidden, batch, time, .. }, threads, dtype } = case;
+        let Case { cell, sizes: Sizes { hidden, batch, time, .. }, threads, dtype, mode } = case;
+        if mode == Mode::Train {
+            return Ok(case.flops() / self.get(Limit::MultiplyAdds(dtype, threads))?);
+        }
         let lanes = match dtype {
             Dtype::F32 => <f32 as Dispatch>::lanes(self.isa),
             Dtype::F64 => <f64 as Dispatch>::lanes(self.isa),

@@ -72,6 +72,15 @@ pub enum Mode {
     Train,
 }
 
+impl Mode {
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Infer => "infer",
+            Mode::Train => "train",
+        }
+    }
+}
+
 /// `[T, N, I]` into H units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
@@ -111,14 +120,16 @@ pub struct Case {
     pub sizes: Sizes,
     pub threads: usize,
     pub dtype: Dtype,
+    pub mode: Mode,
 }
 
 impl Case {
     /// For a reader: `gru f32 256-256-1-100, 1 thread`.
     pub fn name(&self) -> String {
-        let Case { cell, threads, dtype, .. } = self;
+        let Case { cell, threads, dtype, mode, .. } = self;
         let plural = if *threads == 1 { "" } else { "s" };
-        format!("{} {} {}, {threads} thread{plural}", cell.name(), dtype.name(), self.sizes_name())
+        let what = if *mode == Mode::Train { "training " } else { "" };
+        format!("{what}{} {} {}, {threads} thread{plural}", cell.name(), dtype.name(), self.sizes_name())
     }
 
     /// `I-H-N-T`.
@@ -127,10 +138,11 @@ impl Case {
         format!("{input}-{hidden}-{batch}-{time}")
     }
 
-    /// Floating-point operations of the products of a call.
+    /// Floating-point operations of the products of a call: the backward pass has two for each of the forward pass.
     pub fn flops(&self) -> f64 {
         let Sizes { time, .. } = self.sizes;
-        time as f64 * (self.input_flops() + self.recurrent_flops())
+        let passes = if self.mode == Mode::Train { 3.0 } else { 1.0 };
+        passes * time as f64 * (self.input_flops() + self.recurrent_flops())
     }
 
     /// Floating-point operations of a step's input product, 2 N G H I.
@@ -163,7 +175,7 @@ mod tests {
 
     #[test]
     fn operations_and_bytes_are_counted() {
-        let case = |cell| Case { cell, sizes: sizes(3, 5, 2, 7), threads: 1, dtype: Dtype::F32 };
+        let case = |cell| Case { cell, sizes: sizes(3, 5, 2, 7), threads: 1, dtype: Dtype::F32, mode: Mode::Infer };
         // 2 T N G H (I + H)
         let flops = CellName::ALL.map(|cell| case(cell).flops());
         assert_eq!(flops, [3, 3, 4, 1].map(|gates| f64::from(2 * 7 * 2 * gates * 5 * 8)));
@@ -172,5 +184,7 @@ mod tests {
         assert_eq!(bytes, [(3 * 25 + 20), (3 * 25 + 20), (4 * 25 + 40), (25 + 20)].map(|n| f64::from(4 * n)));
         let double = Case { dtype: Dtype::F64, ..case(CellName::Gru) };
         assert_eq!(double.step_bytes(), 8.0 * 95.0);
+        let training = Case { mode: Mode::Train, ..case(CellName::Lstm) };
+        assert_eq!(training.flops(), 3.0 * flops[2]);
     }
 }

@@ -72,7 +72,7 @@ pub fn result(out: &mut dyn Write, case: Case, engine: &Engine, timed: Timed, li
     if json {
         let line = Line {
             peer: "gatefold",
-            mode: "infer",
+            mode: case.mode.name(),
             dtype,
             cell,
             input,

@@ -12,7 +12,8 @@ use gatefold::{Backend, Layer, Options, Output, State, Weights, Workspace};
 #[derive(Clone, Copy, Debug)]
 pub struct Timed {
     pub timing: Timing,
-    /// The largest distance of an output from that of the same layer computed natively in f64.
+    /// The largest distance of an output from that of the same layer computed natively in f64; of training that of a
+    /// gradient, as a part of the largest value in its array.
     pub error: f64,
 }
 
@@ -48,14 +49,7 @@ impl<T: Element> Subject<T> {
     fn new(case: Case, options: Options) -> Result<Self> {
         let (cell, Sizes { input, hidden, batch, time }) = (case.cell.cell(), case.sizes);
         let mut random = Random(1);
-        // As PyTorch draws them: a state that neither dies nor saturates.
-        let scale = 1.0 / (hidden as f32).sqrt();
-        let rows = [cell.gates(), hidden];
-        let w = random.values(&[&rows[..], &[input]].concat(), scale)?;
-        let r = random.values(&[&rows[..], &[hidden]].concat(), scale)?;
-        let biases = [random.values(&rows, scale)?, random.values(&rows, scale)?].map(Some);
-        let [b_w, b_r] = biases;
-        let layer = Layer::new(Weights::new(cell, input, hidden, w, r, b_w, b_r)?, options)?;
+        let layer = layer(case, options, &mut random)?;
         let mut state = layer.state(batch)?;
         if time == 1 {
             state.set_h(&random.values(&[batch, hidden], 0.9)?)?;
@@ -87,6 +81,19 @@ impl<T: Element> Subject<T> {
         // Unlike max, this keeps a NaN.
         Ok(distances.fold(0.0, |most, distance| if distance <= most { most } else { distance }))
     }
+}
+
+/// A layer of random weights, the same for either type.
+pub fn layer<T: Element>(case: Case, options: Options, random: &mut Random) -> Result<Layer<T>> {
+    let (cell, Sizes { input, hidden, .. }) = (case.cell.cell(), case.sizes);
+    // As PyTorch draws them: a state that neither dies nor saturates.
+    let scale = 1.0 / (hidden as f32).sqrt();
+    let rows = [cell.gates(), hidden];
+    let w = random.values(&[&rows[..], &[input]].concat(), scale)?;
+    let r = random.values(&[&rows[..], &[hidden]].concat(), scale)?;
+    let biases = [random.values(&rows, scale)?, random.values(&rows, scale)?].map(Some);
+    let [b_w, b_r] = biases;
+    Ok(Layer::new(Weights::new(cell, input, hidden, w, r, b_w, b_r)?, options)?)
 }
 
 /// The generator of Knuth's MMIX, of which the upper bits are good.

@@ -4,7 +4,7 @@
 //! Reset before it (Keras' option, ONNX' default): n = tanh(W_n x + b_wn + R_n (r h) + b_rn), which needs
 //! r h of all units before the product of any, hence two stages.
 
-use super::{Own, Stage, StageKind, Sums, flush};
+use super::{Finished, Own, Stage, StageKind, Sums, Trace, flush};
 use crate::isa::Simd;
 use crate::math::{sigmoid, tanh};
 use crate::real::Real;
@@ -37,10 +37,11 @@ impl Stage for GruAfter {
         sums: Sums<[S::V; 3], [S::V; 1]>,
         _: Own<[S::V; 0], S::V>,
         [h]: [S::V; 1],
-    ) -> [S::V; 1] {
+    ) -> Finished<Self, S::V> {
         let Sums { recurrent: [r, z, rn], late: [xn] } = sums;
-        let n = tanh(s, s.fma(sigmoid(s, r), rn, xn));
-        [update(s, sigmoid(s, z), h, n)]
+        let (r, z) = (sigmoid(s, r), sigmoid(s, z));
+        let n = tanh(s, s.fma(r, rn, xn));
+        ([update(s, z, h, n)], Trace { gates: [r, z, n], beside: rn })
     }
 }
 
@@ -65,9 +66,11 @@ impl Stage for GruGates {
         sums: Sums<[S::V; 2], [S::V; 0]>,
         _: Own<[S::V; 0], S::V>,
         [h]: [S::V; 1],
-    ) -> [S::V; 2] {
+    ) -> Finished<Self, S::V> {
         let Sums { recurrent: [r, z], .. } = sums;
-        [flush(s, s.mul(sigmoid(s, r), h)), sigmoid(s, z)]
+        let (r, z) = (sigmoid(s, r), sigmoid(s, z));
+        let reset = flush(s, s.mul(r, h));
+        ([reset, z], Trace { gates: [r, z], beside: reset })
     }
 }
 
@@ -92,8 +95,10 @@ impl Stage for GruCandidate {
         sums: Sums<[S::V; 1], [S::V; 0]>,
         _: Own<[S::V; 0], S::V>,
         [h, z]: [S::V; 2],
-    ) -> [S::V; 1] {
+    ) -> Finished<Self, S::V> {
         let Sums { recurrent: [n], .. } = sums;
-        [update(s, z, h, tanh(s, n))]
+        let n = tanh(s, n);
+        let h = update(s, z, h, n);
+        ([h], Trace { gates: [n], beside: h })
     }
 }

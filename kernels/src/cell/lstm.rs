@@ -4,7 +4,7 @@
 //! With projection (Sak, Senior and Beaufays, arXiv:1402.1128; PyTorch's `proj_size`): h' = W_hr (o tanh(c')), as many
 //! units as W_hr has rows, a second stage.
 
-use super::{Own, Stage, StageKind, Sums, flush};
+use super::{Finished, Own, Stage, StageKind, Sums, Trace, flush};
 use crate::isa::Simd;
 use crate::math::{sigmoid, tanh};
 use crate::real::Real;
@@ -30,12 +30,12 @@ impl Stage for Lstm {
         sums: Sums<[S::V; 4], [S::V; 0]>,
         _: Own<[S::V; 0], S::V>,
         [c]: [S::V; 1],
-    ) -> [S::V; 2] {
+    ) -> Finished<Self, S::V> {
         let Sums { recurrent: [i, f, g, o], .. } = sums;
-        let write = s.mul(sigmoid(s, i), tanh(s, g));
-        let c = flush(s, s.fma(sigmoid(s, f), c, write));
-        let h = flush(s, s.mul(sigmoid(s, o), tanh(s, c)));
-        [h, c]
+        let (i, f, g, o) = (sigmoid(s, i), sigmoid(s, f), tanh(s, g), sigmoid(s, o));
+        let c = flush(s, s.fma(f, c, s.mul(i, g)));
+        let h = flush(s, s.mul(o, tanh(s, c)));
+        ([h, c], Trace { gates: [i, f, g, o], beside: h })
     }
 }
 
@@ -61,7 +61,8 @@ impl Stage for Projection {
         sums: Sums<[S::V; 1], [S::V; 0]>,
         _: Own<[S::V; 0], S::V>,
         _: [S::V; 0],
-    ) -> [S::V; 1] {
-        [flush(s, sums.recurrent[0])]
+    ) -> Finished<Self, S::V> {
+        let h = flush(s, sums.recurrent[0]);
+        ([h], Trace { gates: [h], beside: h })
     }
 }

@@ -1,6 +1,6 @@
 //! SimpleRNN: h' = f(W x + b_w + R h + b_r). Keras' `SimpleRNN`, PyTorch's `RNN`, ONNX' `RNN`.
 
-use super::{Own, Stage, StageKind, Sums, flush};
+use super::{Finished, Own, Stage, StageKind, Sums, Trace, flush};
 use crate::isa::Simd;
 use crate::math;
 use crate::real::Real;
@@ -63,8 +63,9 @@ impl<F: Activation> Stage for Simple<F> {
         sums: Sums<[S::V; 1], [S::V; 0]>,
         _: Own<[S::V; 0], S::V>,
         _: [S::V; 0],
-    ) -> [S::V; 1] {
+    ) -> Finished<Self, S::V> {
         let Sums { recurrent: [a], .. } = sums;
-        [flush(s, self.0.apply(s, a))]
+        let h = flush(s, self.0.apply(s, a));
+        ([h], Trace { gates: [h], beside: h })
     }
 }

@@ -1,0 +1,184 @@
+//! Packing, and the tile: ROWS columns of A by some vectors of B's, in registers while the links of a chunk pass.
+
+use crate::gemm::{load_up_to, store_up_to};
+use crate::isa::Simd;
+use crate::real::Real;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Rows of C in a tile: 6 by 4 vectors are 24 sums of 32 registers, 6 by 2 are 12 of 16.
+pub(super) const ROWS: usize = 6;
+
+/// Most vectors of a tile's row.
+const MOST: usize = 4;
+
+/// Where a tile stands. Panels have a vector of columns for each link, `stride` links for each vector of columns.
+pub(super) struct Corner<T> {
+    pub(super) a: *const T,
+    /// The first column of A.
+    pub(super) column: usize,
+    /// The panel of the first column of B.
+    pub(super) b: *const T,
+    pub(super) stride: usize,
+    /// Links.
+    pub(super) k: usize,
+    pub(super) c: *mut T,
+    pub(super) row_stride: usize,
+    /// Rows of C, from 1 to ROWS.
+    pub(super) rows: usize,
+    /// Columns of C.
+    pub(super) cols: usize,
+}
+
+/// Adds a chunk to a tile of C.
+///
+/// # Safety
+/// The panels have the columns and `k` links of the corner, and C has its rows and columns, as many as the kernel has
+/// vectors for.
+pub(super) type Kernel<T, S> = unsafe fn(s: S, corner: &Corner<T>);
+
+pub(super) struct Tiles<T, S>(PhantomData<(T, S)>);
+
+impl<T: Real, S: Simd<T>> Tiles<T, S> {
+    /// Vectors of a whole tile's row.
+    pub(super) const BLOCKS: usize = if S::REGS >= 32 { 4 } else { 2 };
+
+    /// By the vectors of a row, counted from 1.
+    pub(super) const KERNELS: [Kernel<T, S>; MOST] =
+        [kernel::<T, S, 1>, kernel::<T, S, 2>, Self::wide::<3>(), Self::wide::<4>()];
+
+    /// Tiles that are never chosen have no code of their own.
+    const fn wide<const U: usize>() -> Kernel<T, S> {
+        if const { U <= Self::BLOCKS } { kernel::<T, S, U> } else { kernel::<T, S, 1> }
+    }
+}
+
+/// A function of its own for each width. (On one with target features, Rust 1.95 drops `inline(never)`.)
+///
+/// # Safety
+/// As for a [`Kernel`].
+#[inline(never)]
+unsafe fn kernel<T: Real, S: Simd<T>, const U: usize>(s: S, corner: &Corner<T>) {
+    s.vectorize(
+        #[inline(always)]
+        // SAFETY: the caller's promise.
+        || unsafe { add::<T, S, U>(s, corner) },
+    );
+}
+
+/// # Safety
+/// As for a [`Kernel`].
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "m and u each run over several arrays")]
+unsafe fn add<T: Real, S: Simd<T>, const U: usize>(s: S, corner: &Corner<T>) {
+    let Corner { a, column, b, stride, k, c, row_stride, rows, cols } = *corner;
+    let lanes = cols - (U - 1) * S::LANES;
+    let last = |u: usize| if u + 1 == U { lanes } else { S::LANES };
+    let mut acc = [[s.splat(T::ZERO); U]; ROWS];
+    let mut values = [a; ROWS];
+    let mut vectors = [b; U];
+    // SAFETY: the caller's promise. Rows past the last one take the values of the last, and are not stored.
+    unsafe {
+        for u in 0..U {
+            vectors[u] = b.add(u * stride * S::LANES);
+        }
+        for m in 0..ROWS {
+            let column = column + m.min(rows - 1);
+            values[m] = a.add(column / S::LANES * stride * S::LANES + column % S::LANES);
+            if m < rows {
+                for u in 0..U {
+                    acc[m][u] = load_up_to(s, c.add(m * row_stride + u * S::LANES), last(u));
+                }
+            }
+        }
+        for i in 0..k {
+            let mut b = [s.splat(T::ZERO); U];
+            for u in 0..U {
+                b[u] = s.load(vectors[u].add(i * S::LANES));
+            }
+            for m in 0..ROWS {
+                let a = s.splat(*values[m].add(i * S::LANES));
+                for u in 0..U {
+                    acc[m][u] = s.fma(a, b[u], acc[m][u]);
+                }
+            }
+        }
+        for m in 0..ROWS {
+            if m < rows {
+                for u in 0..U {
+                    store_up_to(s, c.add(m * row_stride + u * S::LANES), acc[m][u], last(u));
+                }
+            }
+        }
+    }
+}
+
+/// Copies some columns of rows to a panel, a vector of columns after the other, zeros past the last; adds them up, too, if
+/// there are `sums`.
+///
+/// # Safety
+/// `rows` are at most `stride` and have these columns; the panel has room for them, whole vectors; so have `sums`.
+#[inline(always)]
+pub(super) unsafe fn pack<T: Real, S: Simd<T>>(
+    s: S,
+    rows: &[*const T],
+    columns: Range<usize>,
+    to: *mut T,
+    stride: usize,
+    sums: Option<*mut T>,
+) {
+    let mut at = 0;
+    while at < columns.len() {
+        let left = columns.len() - at;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (from, to) = (columns.start + at, to.add(at * stride));
+            let sums = sums.map(|sums| sums.add(at));
+            if left >= MOST * S::LANES {
+                vectors::<T, S, MOST>(s, rows, from, S::LANES, to, stride, sums);
+                at += MOST * S::LANES;
+            } else {
+                vectors::<T, S, 1>(s, rows, from, left.min(S::LANES), to, stride, sums);
+                at += S::LANES;
+            }
+        }
+    }
+}
+
+/// `U` vectors of columns, the last one of `lanes`.
+///
+/// # Safety
+/// As for [`pack`].
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "u runs over several arrays")]
+unsafe fn vectors<T: Real, S: Simd<T>, const U: usize>(
+    s: S,
+    rows: &[*const T],
+    from: usize,
+    lanes: usize,
+    to: *mut T,
+    stride: usize,
+    sums: Option<*mut T>,
+) {
+    let mut acc = [s.splat(T::ZERO); U];
+    // SAFETY: the caller's promise; sums are padded to whole vectors.
+    unsafe {
+        if let Some(sums) = sums {
+            for u in 0..U {
+                acc[u] = s.load(sums.add(u * S::LANES));
+            }
+        }
+        for (i, row) in rows.iter().enumerate() {
+            for u in 0..U {
+                let v = load_up_to(s, row.add(from + u * S::LANES), lanes);
+                s.store(to.add((u * stride + i) * S::LANES), v);
+                acc[u] = s.add(acc[u], v);
+            }
+        }
+        if let Some(sums) = sums {
+            for u in 0..U {
+                s.store(sums.add(u * S::LANES), acc[u]);
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Scratch memory of a backward pass. It carries no values from call to call.
+
+use crate::error::Result;
+use gatefold_kernels::buf::Buf;
+use gatefold_kernels::pack::Panel;
+use gatefold_kernels::real::Real;
+
+/// What a backward pass needs beside what was recorded.
+#[derive(Clone)]
+pub(crate) struct Room<T> {
+    /// R transposed and packed: of all gates whose operand is h; of a second stage.
+    pub(crate) recurrent: [Panel<T>; 2],
+    /// W transposed and packed, for each run of gates.
+    pub(crate) input: [Panel<T>; 2],
+    /// `[N, H]`, between the stages of a step.
+    pub(crate) between: Buf<T>,
+    /// What zoneout lets past a step, of dh and dc, and what dropout is to be applied to.
+    pub(crate) noise: [Buf<T>; 3],
+    pub(crate) parts: Vec<PartRoom<T>>,
+}
+
+/// What one thread needs.
+#[derive(Clone)]
+pub(crate) struct PartRoom<T> {
+    /// Packed chunks of sums over time.
+    pub(crate) sums: Buf<T>,
+    /// The rows that take part in a step.
+    pub(crate) rows: Vec<u32>,
+}
+
+impl<T: Real> Room<T> {
+    pub(crate) const fn new() -> Self {
+        Room {
+            recurrent: [Panel::empty(), Panel::empty()],
+            input: [Panel::empty(), Panel::empty()],
+            between: Buf::empty(),
+            noise: [Buf::empty(), Buf::empty(), Buf::empty()],
+            parts: Vec::new(),
+        }
+    }
+
+    /// Makes room for `parts` parts of so many values of sums and rows.
+    pub(crate) fn reserve(&mut self, parts: usize, sums: usize, rows: usize) -> Result<()> {
+        if self.parts.len() < parts {
+            self.parts.resize_with(parts, || PartRoom { sums: Buf::empty(), rows: Vec::new() });
+        }
+        for part in &mut self.parts[..parts] {
+            part.sums.reserve(sums)?;
+            part.rows.clear();
+            part.rows.reserve(rows);
+        }
+        Ok(())
+    }
+}
