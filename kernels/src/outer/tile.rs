@@ -91,6 +91,12 @@ unsafe fn add<T: Real, S: Simd<T>, const U: usize>(s: S, corner: &Corner<T>) {
                 }
             }
         }
+        // The tile below is the next one: its part of C comes from afar.
+        for m in ROWS..2 * ROWS {
+            for u in 0..U {
+                s.prefetch(c.wrapping_add(m * row_stride + u * S::LANES));
+            }
+        }
         for i in 0..k {
             let mut b = [s.splat(T::ZERO); U];
             for u in 0..U {
