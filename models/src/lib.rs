@@ -72,6 +72,6 @@ pub use tensor::{Data, Dtype, Tensor};
 pub use verify::{Comparison, Deviation, Tolerance, compare};
 
 /// The examples of the README are tests.
-#[cfg(all(doctest, feature = "keras", feature = "onnx", feature = "pytorch"))]
+#[cfg(all(doctest, feature = "keras", feature = "onnx", feature = "pytorch", feature = "safetensors"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
