@@ -18,7 +18,7 @@ use crate::solo::Row;
 use crate::stages::Stage;
 use crate::state::{Planes, State};
 use crate::tape::{Call, Tape, TapeMut};
-use crate::weights::Weights;
+use crate::weights::{Weights, WeightsMut};
 use crate::workspace::Workspace;
 use gatefold_kernels::isa::Isa;
 use gatefold_kernels::mat::MatMut;
@@ -40,6 +40,12 @@ pub struct Options {
     /// Whether the canonical weights stay beside the packed ones, for [`Layer::weights`]; this doubles the memory.
     pub keep_weights: bool,
 }
+
+/// Why weights cannot be changed in place.
+pub(crate) const NOT_KEPT: Error = Error::Unsupported {
+    what: "an update without canonical weights",
+    why: "build the layer with Options::keep_weights",
+};
 
 /// A recurrent layer. [`Gru`], [`Lstm`] and [`SimpleRnn`] are this with a known cell.
 ///
@@ -170,6 +176,32 @@ impl<T: Element> Layer<T> {
             self.weights = Some(weights);
         }
         Ok(())
+    }
+
+    /// Changes the weights in place, and packs them again. States of the layer stay valid; a tape does not.
+    ///
+    /// ```
+    /// use gatefold::cell::{Activation, Cell};
+    /// use gatefold::{Layer, Options, Weights};
+    ///
+    /// let cell = Cell::SimpleRnn { activation: Activation::Tanh };
+    /// let weights = Weights::new(cell, 1, 1, vec![2.0], vec![3.0], None, None)?;
+    /// let mut layer = Layer::new(weights, Options { keep_weights: true, ..Options::default() })?;
+    /// layer.update(|weights| weights.r[0] -= 0.5)?;
+    /// assert_eq!(layer.weights().map(|weights| weights.r()), Some(&[2.5][..]));
+    /// # Ok::<(), gatefold::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a layer without its weights, see [`Options::keep_weights`].
+    pub fn update(&mut self, change: impl FnOnce(WeightsMut<'_, T>)) -> Result<()> {
+        // Should `change` panic, the layer is left without them, and runs on what was packed.
+        let Some(mut weights) = self.weights.take() else { return Err(NOT_KEPT) };
+        change(weights.values_mut());
+        self.replaced = self.replaced.wrapping_add(1);
+        let packed = Stage::pack(&mut self.stages, &weights);
+        self.weights = Some(weights);
+        packed
     }
 
     /// A state of zeros for `batch` rows, N.

@@ -14,10 +14,11 @@ pub use workspace::StackWorkspace;
 use crate::error::{Error, Result, same};
 use crate::gemm::Element;
 use crate::input::{Direction, Input, Source};
-use crate::layer::{dense_output, values};
+use crate::layer::{NOT_KEPT, dense_output, values};
 use crate::output::Output;
 use crate::seq::{MatMut, product, time_major_mut};
 use crate::tape::Tape;
+use crate::weights::WeightsMut;
 use gatefold_kernels::mat::MatRef;
 use gatefold_kernels::seq::{SeqRef, SeqShape};
 use level::Run;
@@ -142,6 +143,19 @@ impl<T: Element> Stack<T> {
         workspace: &mut StackWorkspace<T>,
     ) -> Result<()> {
         self.run(x.into(), state, Outputs::Apart(y), workspace, None)
+    }
+
+    /// Changes the weights of every layer and direction in place, in the order of [`StackState`], and packs them again. States
+    /// stay valid; a tape does not. See [`Layer::update`](crate::Layer::update).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if a layer is without its weights; then nothing was changed.
+    pub fn update(&mut self, mut change: impl FnMut(usize, WeightsMut<'_, T>)) -> Result<()> {
+        if self.levels.iter().flat_map(Level::layers).any(|(layer, _)| layer.weights().is_none()) {
+            return Err(NOT_KEPT);
+        }
+        let mut layers = self.levels.iter_mut().flat_map(Level::layers_mut).enumerate();
+        layers.try_for_each(|(k, layer)| layer.update(|weights| change(k, weights)))
     }
 
     fn run(

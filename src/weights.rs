@@ -5,6 +5,9 @@ pub mod onnx;
 mod options;
 mod order;
 pub mod pytorch;
+mod values;
+
+pub use values::WeightsMut;
 
 use crate::cell::{Activation, Cell};
 use crate::dims::Dims;

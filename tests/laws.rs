@@ -78,6 +78,11 @@ const PACKAGES: &[Layers] = &[
         ],
         upward: &[],
     },
+    Layers {
+        root: "training/src/",
+        layers: &[&["parameters", "random"], &["clip", "dropout", "initial", "loss", "optimizer"], &["dense"]],
+        upward: &[],
+    },
 ];
 
 /// The files that call foreign products or take foreign memory, the only ones with `unsafe` outside the kernels and the
@@ -107,11 +112,13 @@ const LAWS: &[Law] = &[
             ("src/error.rs", "use crate::dims::Dims;"),
             ("src/gemm/native.rs", "use super::super::layer::Layer;"),
             ("src/weights/keras.rs", "use crate::Error;"),
+            ("training/src/parameters.rs", "use crate::dense::Dense;"),
         ],
         kept_by: &[
             ("kernels/src/tile.rs", "use crate::pack::Panel; // crate::step"),
             ("kernels/src/cell/gru.rs", "use super::Stage; use crate::math::tanh;"),
             ("src/lib.rs", "pub use layer::Layer;"),
+            ("training/src/dense.rs", "use crate::parameters::Parameters;"),
             ("src/error.rs", "#[cfg(test)] mod tests { use super::*; }"),
         ],
     },

@@ -31,6 +31,8 @@
 //! | [`onnx`] | graphs, constants and recurrent nodes of `.onnx` | `onnx` |
 //! | [`keras`] | `.keras`, `.h5` and `.weights.h5` of Keras 2 and 3 | `keras` |
 //!
+//! The other way, [`StateDict`] saves weights as safetensors with PyTorch's names.
+//!
 //! Every reader takes any bytes: a damaged or hostile file is an [`Error`] that names the place, never a panic, and what
 //! a file claims is checked against its length before it is allocated. What is not understood is refused by name.
 #![deny(unsafe_code)]
@@ -52,6 +54,8 @@ mod modules;
 #[cfg(feature = "onnx")]
 mod nodes;
 mod recurrent;
+#[cfg(feature = "safetensors")]
+mod save;
 #[cfg(feature = "keras")]
 mod sequential;
 mod tensor;
@@ -62,10 +66,12 @@ pub use error::{Error, ErrorKind, Result};
 pub use formats::*;
 pub use load::{Format, Listing, LoadOptions, Loaded, Nonlinearity, Runnable, load};
 pub use recurrent::{Inputs, Outputs, Recurrent, Row, Source};
+#[cfg(feature = "safetensors")]
+pub use save::StateDict;
 pub use tensor::{Data, Dtype, Tensor};
 pub use verify::{Comparison, Deviation, Tolerance, compare};
 
 /// The examples of the README are tests.
-#[cfg(all(doctest, feature = "keras", feature = "onnx", feature = "pytorch"))]
+#[cfg(all(doctest, feature = "keras", feature = "onnx", feature = "pytorch", feature = "safetensors"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -126,6 +126,17 @@ impl<T> Level<T> {
     }
 }
 
+impl<T> Level<T> {
+    /// Its layers, the forward one first.
+    pub(super) fn layers_mut(&mut self) -> impl Iterator<Item = &mut Layer<T>> {
+        let (first, second) = match self {
+            Level::One { layer, .. } => (layer, None),
+            Level::Both { forward, backward, .. } => (forward, Some(backward)),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
 /// What a level is run with.
 pub(super) struct Run<'a, 'b, T> {
     pub(super) input: Input<'a, T>,

@@ -55,6 +55,14 @@ pub fn write<'a>(path: impl AsRef<Path>, tensors: impl IntoIterator<Item = (&'a 
 /// # Errors
 /// If a name is given twice.
 pub fn to_bytes<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<Vec<u8>> {
+    encode(tensors, BTreeMap::new())
+}
+
+/// The same, with strings in the header's `__metadata__`.
+pub(crate) fn encode<'a>(
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+    metadata: BTreeMap<String, String>,
+) -> Result<Vec<u8>> {
     let tensors: Vec<_> =
         tensors.into_iter().map(|(name, tensor)| (name, tensor, tensor.data().to_le_bytes())).collect();
     let mut views = HashMap::new();
@@ -64,7 +72,8 @@ pub fn to_bytes<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) ->
             return Err(Error::malformed("names", "names that differ", format_args!("{name} twice")));
         }
     }
-    ::safetensors::serialize(views, None).map_err(malformed)
+    let metadata = (!metadata.is_empty()).then(|| metadata.into_iter().collect());
+    ::safetensors::serialize(views, metadata).map_err(malformed)
 }
 
 fn dtype(stored: Stored) -> Result<Dtype> {
