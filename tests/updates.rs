@@ -10,8 +10,13 @@ use gatefold::{
     Accumulate, Error, Grads, Layer, Level, Merge, Options, Output, Stack, Tape, Upstream, Weights, Workspace,
 };
 
-const KEPT: Options =
-    Options { backend: gatefold::Backend::Native, isa: None, threads: gatefold::Threads::One, keep_weights: true };
+const KEPT: Options = Options {
+    backend: gatefold::Backend::Native,
+    isa: None,
+    threads: gatefold::Threads::One,
+    plan: None,
+    keep_weights: true,
+};
 
 /// The weights from two seeds, of every cell with the arrays that it can have.
 fn pairs() -> Vec<[Weights<f32>; 2]> {

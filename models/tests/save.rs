@@ -8,8 +8,13 @@ use gatefold::seq::batch_major;
 use gatefold::{Layer, Level, Merge, Options, Order, Stack, Weights};
 use gatefold_models::{Element, LoadOptions, Nonlinearity, StateDict, load, safetensors};
 
-const KEPT: Options =
-    Options { backend: gatefold::Backend::Native, isa: None, threads: gatefold::Threads::One, keep_weights: true };
+const KEPT: Options = Options {
+    backend: gatefold::Backend::Native,
+    isa: None,
+    threads: gatefold::Threads::One,
+    plan: None,
+    keep_weights: true,
+};
 
 /// Numbers that differ from one another and from those of other seeds.
 fn wave<T: Element>(len: usize, seed: f64) -> Vec<T> {

@@ -14,8 +14,13 @@ use gatefold_training::{
 use std::path::Path;
 
 /// Weights are changed in place, so they are kept.
-const KEPT: Options =
-    Options { backend: gatefold::Backend::Native, isa: None, threads: gatefold::Threads::Pool, keep_weights: true };
+const KEPT: Options = Options {
+    backend: gatefold::Backend::Native,
+    isa: None,
+    threads: gatefold::Threads::Pool,
+    plan: None,
+    keep_weights: true,
+};
 
 pub struct Model {
     /// The GRU and the dense layer.
