@@ -248,6 +248,15 @@ const fn most_blocks(gates: usize, late: usize, registers: usize) -> usize {
     most
 }
 
+/// The fewest blocks that have chains enough to keep up with a second cache.
+const fn few_blocks(gates: usize) -> usize {
+    let mut few = 1;
+    while few * gates < 6 && few < 8 {
+        few *= 2;
+    }
+    few
+}
+
 impl<T: Real, C: Stage> Op<T> for &Steps<'_, T, C> {
     type Out = ();
 
@@ -294,7 +303,7 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
             most_blocks(<C::Recurrent<()> as Block<()>>::N, <C::Late<()> as Block<()>>::N, <S as Simd<T>>::REGS)
         };
         let bytes = size_of_val(self.input.data()) + size_of_val(self.recurrent.data());
-        let most = if bytes > FIRST_CACHE { most.min(2) } else { most };
+        let most = if bytes > FIRST_CACHE { most.min(few_blocks(<C::Recurrent<()> as Block<()>>::N)) } else { most };
         let places = self.places(number);
         let reverse = self.row.reverse != (number % 2 == 1);
         let blocks = self.recurrent.shape().units.div_ceil(S::LANES);
