@@ -86,14 +86,11 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode> {
     if cases.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    if !arguments.json {
-        report::header(out, &arguments.engine)?;
-    }
     let progress = match arguments.grid {
         true => progress::bar(cases.len(), "{bar:40} {pos}/{len} {msg} ({eta} left)"),
         false => ProgressBar::hidden(),
     };
-    for case in cases {
+    for (number, case) in cases.into_iter().enumerate() {
         progress.set_message(case.name());
         let timed = match case.mode {
             Mode::Infer => subject::time(case, &arguments.engine, arguments.budget),
@@ -101,6 +98,10 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode> {
         };
         let timed = timed.with_context(|| case.name())?;
         let limit = bounds.seconds(case)?;
+        // Not before: what cannot be timed leaves no table that is begun.
+        if number == 0 && !arguments.json {
+            progress.suspend(|| report::header(out, &arguments.engine))?;
+        }
         progress.suspend(|| report::result(out, case, &arguments.engine, timed, limit, arguments.json))?;
         progress.inc(1);
     }
