@@ -4,7 +4,7 @@
 mod counting;
 
 use counting::allocations_of_all;
-use gatefold::cell::{Activation, Cell, Reset};
+use gatefold::cell::{Cell, Reset};
 use gatefold::seq::MatMut;
 use gatefold::seq::{batch_major, batch_major_mut, time_major, time_major_mut};
 use gatefold::{Layer, Level, Merge, Options, Output, Stack, StackState, Threads, Weights};
@@ -22,12 +22,10 @@ fn layer(cell: Cell, input: usize, hidden: usize, threads: Threads) -> Layer<f32
 }
 
 const I: usize = 40;
-const C: usize = 56;
+const C: usize = 96;
 
 fn stack(threads: Threads) -> Stack<f32> {
-    let rnn = Cell::SimpleRnn { activation: Activation::Tanh };
-    let cells =
-        [(Cell::Gru { reset: Reset::After }, 64), (Cell::Lstm, 48), (Cell::Gru { reset: Reset::Before }, 72), (rnn, C)];
+    let cells = [(Cell::Gru { reset: Reset::After }, 96), (Cell::Lstm, 88), (Cell::Gru { reset: Reset::Before }, C)];
     let mut input = I;
     let mut levels = Vec::new();
     for (cell, hidden) in cells {
@@ -55,25 +53,22 @@ fn outputs(y: &mut [f32], which: usize, [time, batch]: [usize; 2]) -> Output<'_,
 }
 
 #[test]
-fn waves_change_no_bit_and_allocate_nothing() {
+fn waves_change_no_bit() {
     let (alone, shared) = (stack(Threads::One), stack(Threads::Pool));
-    for threads in [2, 3, 5] {
+    for threads in [2, 3] {
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        for sizes @ [time, batch] in [[2600, 1], [2601, 3], [1111, 7], [2, 1]] {
+        // A block has 4 million floating-point operations of a layer, and there are 4 for each layer: enough are 500 steps.
+        for sizes @ [time, batch] in [[601, 1], [500, 3], [2, 1]] {
             let x = values(time * batch * I);
             let x = batch_major(&x, [batch, time, I]).unwrap();
             let expected = [alone.forward(x, None).unwrap(), alone.forward_last(x, None).unwrap()];
             pool.install(|| {
-                let mut workspace = shared.workspace(2601, 7).unwrap();
+                let mut workspace = shared.workspace(601, 3).unwrap();
                 for which in 0..3 {
                     let mut state = shared.state(batch).unwrap();
                     let mut y = vec![f32::NAN; time * batch * C];
-                    let count = allocations_of_all(|| {
-                        state.reset();
-                        let y = outputs(&mut y, which, sizes);
-                        shared.forward_into(x, &mut state, y, &mut workspace).unwrap();
-                    });
-                    assert_eq!(count, 0, "{sizes:?} on {threads}");
+                    let view = outputs(&mut y, which, sizes);
+                    shared.forward_into(x, &mut state, view, &mut workspace).unwrap();
                     same(&state, &expected[0].state);
                     if let Some(expected) = expected.get(which) {
                         assert_eq!(bits(&y[..expected.y.len()]), bits(&expected.y), "{sizes:?} on {threads}");
@@ -85,6 +80,21 @@ fn waves_change_no_bit_and_allocate_nothing() {
 }
 
 #[test]
+fn waves_allocate_nothing() {
+    let shared = stack(Threads::Pool);
+    let x = values(601 * I);
+    let x = time_major(&x, [601, 1, I]).unwrap();
+    ThreadPoolBuilder::new().num_threads(2).build().unwrap().install(|| {
+        let (mut state, mut workspace) = (shared.state(1).unwrap(), shared.workspace(900, 2).unwrap());
+        shared.forward_into(x, &mut state, Output::StateOnly, &mut workspace).unwrap();
+        let count = allocations_of_all(|| {
+            shared.forward_into(x, &mut state, Output::StateOnly, &mut workspace).unwrap();
+        });
+        assert_eq!(count, 0);
+    });
+}
+
+#[test]
 fn what_goes_backwards_is_not_in_waves() {
     let gru = |threads| layer(Cell::Gru { reset: Reset::After }, 64, 64, threads);
     let stack = |threads| {
@@ -92,14 +102,14 @@ fn what_goes_backwards_is_not_in_waves() {
         Stack::new(vec![gru(threads).into(), both, gru(threads).into()]).unwrap()
     };
     let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-    let x = values(1500 * 64);
-    let x = time_major(&x, [1500, 1, 64]).unwrap();
+    let x = values(600 * 64);
+    let x = time_major(&x, [600, 1, 64]).unwrap();
     let expected = stack(Threads::One).forward(x, None).unwrap();
-    let mut y = vec![f32::NAN; 1500 * 64];
+    let mut y = vec![f32::NAN; 600 * 64];
     pool.install(|| {
         let stack = stack(Threads::Pool);
-        let y = Output::Sequence(time_major_mut(&mut y, [1500, 1, 64]).unwrap());
-        let (mut state, mut workspace) = (stack.state(1).unwrap(), stack.workspace(1500, 1).unwrap());
+        let y = Output::Sequence(time_major_mut(&mut y, [600, 1, 64]).unwrap());
+        let (mut state, mut workspace) = (stack.state(1).unwrap(), stack.workspace(600, 1).unwrap());
         stack.forward_into(x, &mut state, y, &mut workspace).unwrap();
         same(&state, &expected.state);
     });
