@@ -6,6 +6,9 @@
 //!
 //! trains on the first nine tenths of Jane Austen's Persuasion, says how many bits it needs for a character of the last
 //! tenth, saves the weights as safetensors with PyTorch's names, and makes up some text. `--load` makes up more.
+//!
+//! Measured on 2026-11-25: 1.890 bits, after 206 s of processor time on two cores of an Intel Xeon of the family of Sapphire
+//! Rapids.
 
 mod model;
 mod text;
@@ -41,7 +44,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 256)]
     hidden: usize,
     /// Times that the book is read
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 20)]
     epochs: usize,
     /// Rows that the book is cut into, which are read side by side
     #[arg(long, default_value_t = 32)]

@@ -13,6 +13,9 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// Errors below this are drawn here.
 const FLOOR: f64 = 5e-4;
 
+/// Pixels above the panels.
+const LEGEND: u32 = 30;
+
 fn colour(kind: &Kind) -> RGBColor {
     match kind.cell {
         "SimpleRNN" => RGBColor(0x99, 0x99, 0x99),
@@ -22,19 +25,51 @@ fn colour(kind: &Kind) -> RGBColor {
 }
 
 fn label(kind: &Kind) -> String {
-    format!("{} {}{}", kind.cell, kind.hidden, if kind.same_hidden { "" } else { ", parameters as GRU" })
+    match kind.same_hidden {
+        true => format!("{} {}", kind.cell, kind.hidden),
+        false => format!("{} of as many parameters", kind.cell),
+    }
+}
+
+/// Of the decades 1, 2, 5: there is no room for more.
+fn delay_label(delay: &f64) -> String {
+    let delay = delay.round() as u64;
+    let fits = [1, 2, 5].iter().any(|digit| (0..6).any(|power| digit * 10u64.pow(power) == delay));
+    if fits { delay.to_string() } else { String::new() }
 }
 
 pub fn draw(path: &Path, plan: &Plan, results: &[(Task, Vec<Run>)]) -> Result<()> {
-    let height = 400 * results.len() as u32;
+    let height = LEGEND + 400 * results.len() as u32;
     let root = SVGBackend::new(path, (1040, height)).into_drawing_area();
     root.fill(&WHITE)?;
+    let (legend, root) = root.split_vertically(LEGEND);
+    if let Some((task, _)) = results.first() {
+        explain(&legend, &plan.kinds(*task)?)?;
+    }
     for ((task, runs), panels) in results.iter().zip(root.split_evenly((results.len(), 2)).chunks(2)) {
         against_delay(&panels[0], plan, *task, runs)?;
         against_time(&panels[1], plan, *task, runs)?;
     }
     root.present()?;
     Ok(())
+}
+
+/// What the lines are.
+fn explain(area: &Area<'_>, kinds: &[Kind]) -> Result<()> {
+    let mut x = 56;
+    let mut add = |label: &str, style: ShapeStyle, dashes: [i32; 2]| -> Result<()> {
+        for start in (0..24).step_by((dashes[0] + dashes[1]) as usize) {
+            area.draw(&PathElement::new([(x + start, 18), (x + (start + dashes[0]).min(24), 18)], style))?;
+        }
+        area.draw(&Text::new(label.to_owned(), (x + 30, 11), ("sans-serif", 13)))?;
+        x += 60 + 7 * label.len() as i32;
+        Ok(())
+    };
+    for kind in kinds {
+        let dashes = if kind.same_hidden { [24, 0] } else { [5, 4] };
+        add(&label(kind), colour(kind).stroke_width(2), dashes)?;
+    }
+    add("no memory", BLACK.stroke_width(1), [1, 3])
 }
 
 /// The median error in the end of each kind of network, and a dot for each seed.
@@ -52,7 +87,7 @@ fn against_delay(area: &Area<'_>, plan: &Plan, task: Task, runs: &[Run]) -> Resu
         .x_label_area_size(36)
         .y_label_area_size(56)
         .build_cartesian_2d((ends[0] * 0.9..ends[1] * 1.1).log_scale(), (FLOOR * 0.8..1.0).log_scale())?;
-    chart.configure_mesh().x_desc("delay in steps").disable_mesh().draw()?;
+    chart.configure_mesh().x_desc("delay in steps").x_label_formatter(&delay_label).disable_mesh().draw()?;
     for kind in plan.kinds(task)? {
         let median_of = |&delay: &usize| (delay as f64, median(of(&kind, delay)));
         let points: Vec<_> = delays.iter().map(median_of).collect();
@@ -61,27 +96,13 @@ fn against_delay(area: &Area<'_>, plan: &Plan, task: Task, runs: &[Run]) -> Resu
         let (colour, dashed) = (colour(&kind), !kind.same_hidden);
         chart.draw_series(dots.into_iter().map(|dot| Circle::new(dot, 2, colour.mix(0.5).filled())))?;
         let style = colour.stroke_width(2);
-        let drawn = match dashed {
+        match dashed {
             true => chart.draw_series(DashedLineSeries::new(points, 5, 4, style))?,
             false => chart.draw_series(LineSeries::new(points, style))?,
         };
-        let sample = move |(x, y)| match dashed {
-            true => PathElement::new(vec![(x + 5, y), (x + 15, y)], style),
-            false => PathElement::new(vec![(x, y), (x + 20, y)], style),
-        };
-        drawn.label(label(&kind)).legend(sample);
     }
-    let style = BLACK.stroke_width(1);
     let chance = ends.map(|delay| (delay, task.chance()));
-    chart
-        .draw_series(DashedLineSeries::new(chance, 1, 3, style))?
-        .label("remembers nothing")
-        .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 20, y)], style));
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE.mix(0.8))
-        .draw()?;
+    chart.draw_series(DashedLineSeries::new(chance, 1, 3, BLACK.stroke_width(1)))?;
     Ok(())
 }
 
