@@ -52,7 +52,6 @@ fn outputs(y: &mut [f32], which: usize, [time, batch]: [usize; 2]) -> Output<'_,
     }
 }
 
-#[test]
 fn waves_change_no_bit() {
     let (alone, shared) = (stack(Threads::One), stack(Threads::Pool));
     for threads in [2, 3] {
@@ -79,7 +78,6 @@ fn waves_change_no_bit() {
     }
 }
 
-#[test]
 fn waves_allocate_nothing() {
     let shared = stack(Threads::Pool);
     let x = values(601 * I);
@@ -94,7 +92,6 @@ fn waves_allocate_nothing() {
     });
 }
 
-#[test]
 fn what_goes_backwards_is_not_in_waves() {
     let gru = |threads| layer(Cell::Gru { reset: Reset::After }, 64, 64, threads);
     let stack = |threads| {
@@ -114,4 +111,12 @@ fn what_goes_backwards_is_not_in_waves() {
         same(&state, &expected.state);
     });
     assert_eq!(bits(&y), bits(&expected.y));
+}
+
+/// One test, since what is allocated is counted of all threads.
+#[test]
+fn waves() {
+    waves_change_no_bit();
+    waves_allocate_nothing();
+    what_goes_backwards_is_not_in_waves();
 }
