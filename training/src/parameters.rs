@@ -65,13 +65,27 @@ pub(crate) fn same(argument: &'static str, expected: usize, found: usize) -> Res
 
 impl<T> Gradients<T> for Grads<T> {
     fn arrays(&self) -> Vec<(&'static str, &[T])> {
-        let Grads { dw, dr, db_w, db_r, d_projection, .. } = self;
-        given([("dw", &dw[..]), ("dr", dr), ("db_w", db_w), ("db_r", db_r), ("d_projection", d_projection)])
+        let Grads { dw, dr, db_w, db_r, d_peepholes, d_projection, .. } = self;
+        given([
+            ("dw", &dw[..]),
+            ("dr", dr),
+            ("db_w", db_w),
+            ("db_r", db_r),
+            ("d_peepholes", d_peepholes),
+            ("d_projection", d_projection),
+        ])
     }
 
     fn arrays_mut(&mut self) -> Vec<(&'static str, &mut [T])> {
-        let Grads { dw, dr, db_w, db_r, d_projection, .. } = self;
-        let all = [("dw", &mut dw[..]), ("dr", dr), ("db_w", db_w), ("db_r", db_r), ("d_projection", d_projection)];
+        let Grads { dw, dr, db_w, db_r, d_peepholes, d_projection, .. } = self;
+        let all = [
+            ("dw", &mut dw[..]),
+            ("dr", dr),
+            ("db_w", db_w),
+            ("db_r", db_r),
+            ("d_peepholes", d_peepholes),
+            ("d_projection", d_projection),
+        ];
         all.into_iter().filter(|(_, array)| !array.is_empty()).collect()
     }
 }
