@@ -138,7 +138,7 @@ fn other_sizes_are_refused_by_name() {
     assert_eq!(refused(2, 3, planes, y, &recurrent), Some("x rows"));
     assert_eq!(refused(1, 4, planes, y, &recurrent), Some("x channels"));
     assert_eq!(refused(1, 3, [4, 16, 0], y, &recurrent), Some("plane"));
-    assert_eq!(refused(1, 3, [16, 15, 0], y, &recurrent), Some("plane"));
+    assert_eq!(refused(1, 3, [16, 7, 0], y, &recurrent), Some("plane"));
     assert_eq!(refused(1, 3, planes, [1, 1, units], &recurrent), Some("y timesteps"));
     assert_eq!(refused(1, 3, planes, [2, 2, units], &recurrent), Some("y rows"));
     assert_eq!(refused(1, 3, planes, [2, 1, 4], &recurrent), Some("y channels"));
