@@ -17,9 +17,12 @@ use anyhow::{Context, Result, bail};
 use bound::Bounds;
 use case::{Case, CellName, Dtype, GRID, Mode, Sizes};
 use clap::Args;
+use gatefold::Options;
 use indicatif::ProgressBar;
 use std::io::Write;
 use std::process::ExitCode;
+use subject::{Subject, Timed};
+use training::Training;
 
 /// Time layers on random weights: whole sequences with all outputs; with --time 1, steps that carry a state.
 ///
@@ -92,11 +95,7 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode> {
     };
     for (number, case) in cases.into_iter().enumerate() {
         progress.set_message(case.name());
-        let timed = match case.mode {
-            Mode::Infer => subject::time(case, &arguments.engine, arguments.budget),
-            Mode::Train => training::time(case, &arguments.engine, arguments.budget),
-        };
-        let timed = timed.with_context(|| case.name())?;
+        let timed = arguments.time(case).with_context(|| case.name())?;
         let limit = bounds.seconds(case)?;
         // Not before: what cannot be timed leaves no table that is begun.
         if number == 0 && !arguments.json {
@@ -110,6 +109,17 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode> {
 }
 
 impl Arguments {
+    fn time(&self, case: Case) -> Result<Timed> {
+        let (options, budget) = (self.engine.options(case.threads), self.budget);
+        let trained = Options { keep_weights: true, ..options };
+        match (case.mode, case.dtype) {
+            (Mode::Infer, Dtype::F32) => subject::time::<Subject<f32>>(case, options, budget),
+            (Mode::Infer, Dtype::F64) => subject::time::<Subject<f64>>(case, options, budget),
+            (Mode::Train, Dtype::F32) => subject::time::<Training<f32>>(case, trained, budget),
+            (Mode::Train, Dtype::F64) => subject::time::<Training<f64>>(case, trained, budget),
+        }
+    }
+
     fn threads(&self, default: &[usize]) -> Vec<usize> {
         if self.threads.is_empty() { default.to_vec() } else { self.threads.clone() }
     }

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use gatefold::cell::{Activation, Cell, Reset};
+use serde::{Deserialize, Serialize};
 
 /// A cell by the name under which libraries are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -81,12 +82,16 @@ impl Mode {
     }
 }
 
-/// `[T, N, I]` into H units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `[T, N, I]` into H units, with the names that they have in lines of JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sizes {
+    #[serde(rename = "I")]
     pub input: usize,
+    #[serde(rename = "H")]
     pub hidden: usize,
+    #[serde(rename = "B")]
     pub batch: usize,
+    #[serde(rename = "T")]
     pub time: usize,
 }
 

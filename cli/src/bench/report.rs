@@ -21,14 +21,8 @@ struct Line<'a> {
     mode: &'a str,
     dtype: &'a str,
     cell: &'a str,
-    #[serde(rename = "I")]
-    input: usize,
-    #[serde(rename = "H")]
-    hidden: usize,
-    #[serde(rename = "B")]
-    batch: usize,
-    #[serde(rename = "T")]
-    time: usize,
+    #[serde(flatten)]
+    sizes: Sizes,
     threads: usize,
     median_s: f64,
     min_s: f64,
@@ -66,7 +60,7 @@ pub fn header(out: &mut dyn Write, engine: &Engine) -> Result<()> {
 
 /// One result; `limit` in seconds.
 pub fn result(out: &mut dyn Write, case: Case, engine: &Engine, timed: Timed, limit: f64, json: bool) -> Result<()> {
-    let (timing, Sizes { input, hidden, batch, time }) = (timed.timing, case.sizes);
+    let timing = timed.timing;
     let gflops = case.flops() / timing.median / 1e9;
     let (cell, dtype, threads, err) = (case.cell.name(), case.dtype.name(), case.threads, timed.error);
     if json {
@@ -75,10 +69,7 @@ pub fn result(out: &mut dyn Write, case: Case, engine: &Engine, timed: Timed, li
             mode: case.mode.name(),
             dtype,
             cell,
-            input,
-            hidden,
-            batch,
-            time,
+            sizes: case.sizes,
             threads,
             median_s: timing.median,
             min_s: timing.min,

@@ -1,8 +1,8 @@
 //! A layer with all that a call needs, its error, and its time.
 
-use super::case::{Case, Dtype, Sizes};
+use super::case::{Case, Sizes};
 use super::timing::{self, Timing};
-use crate::arguments::{Engine, pool};
+use crate::arguments::pool;
 use anyhow::{Context, Result};
 use gatefold::gemm::Element;
 use gatefold::seq::{time_major, time_major_mut};
@@ -17,25 +17,33 @@ pub struct Timed {
     pub error: f64,
 }
 
-/// Measures `case`. The calls come from inside a pool of as many threads as the case has.
-pub fn time(case: Case, engine: &Engine, budget: f64) -> Result<Timed> {
-    match case.dtype {
-        Dtype::F32 => time_as::<f32>(case, engine, budget),
-        Dtype::F64 => time_as::<f64>(case, engine, budget),
-    }
+/// What is timed: a layer of a case, and what a call of it is.
+pub trait Work: Sized {
+    /// The layer, and all that a call needs.
+    fn new(case: Case, options: Options) -> Result<Self>;
+    /// A call.
+    fn call(&mut self) -> Result<()>;
+    /// What [`Timed::error`] says, of a call.
+    fn error(&mut self, options: Options) -> Result<f64>;
 }
 
-fn time_as<T: Element>(case: Case, engine: &Engine, budget: f64) -> Result<Timed> {
-    let options = engine.options(case.threads);
+/// Measures `case`. The calls come from inside a pool of as many threads as the case has.
+pub fn time<W: Work>(case: Case, options: Options, budget: f64) -> Result<Timed> {
     let work = || {
-        let mut subject = Subject::<T>::new(case, options)?;
-        let error = subject.error(options)?;
-        Ok(Timed { timing: timing::median(budget, || subject.call())?, error })
+        let mut work = W::new(case, options)?;
+        let error = work.error(options)?;
+        Ok(Timed { timing: timing::median(budget, || work.call())?, error })
     };
     if case.threads == 1 { work() } else { pool(case.threads)?.install(work) }
 }
 
-struct Subject<T> {
+/// Unlike max, this keeps a NaN.
+pub fn largest(most: f64, other: f64) -> f64 {
+    if other <= most { most } else { other }
+}
+
+/// A forward pass.
+pub struct Subject<T> {
     case: Case,
     layer: Layer<T>,
     x: Vec<T>,
@@ -44,7 +52,7 @@ struct Subject<T> {
     workspace: Workspace<T>,
 }
 
-impl<T: Element> Subject<T> {
+impl<T: Element> Work for Subject<T> {
     /// The same weights and inputs for either type.
     fn new(case: Case, options: Options) -> Result<Self> {
         let (cell, Sizes { input, hidden, batch, time }) = (case.cell.cell(), case.sizes);
@@ -78,8 +86,7 @@ impl<T: Element> Subject<T> {
         exact.call()?;
         self.call()?;
         let distances = self.y.iter().zip(&exact.y).map(|(y, exact)| (y.to_f64() - exact).abs());
-        // Unlike max, this keeps a NaN.
-        Ok(distances.fold(0.0, |most, distance| if distance <= most { most } else { distance }))
+        Ok(distances.fold(0.0, largest))
     }
 }
 

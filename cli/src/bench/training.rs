@@ -1,33 +1,14 @@
 //! Training steps: a layer with all that a forward and a backward pass need, its error, and its time.
 
-use super::case::{Case, Dtype, Sizes};
-use super::subject::{Random, Timed, layer};
-use super::timing;
-use crate::arguments::{Engine, pool};
+use super::case::{Case, Sizes};
+use super::subject::{Random, Work, largest, layer};
 use anyhow::Result;
 use gatefold::gemm::Element;
 use gatefold::seq::{time_major, time_major_mut};
 use gatefold::{Accumulate, Backend, Grads, Layer, Options, Output, State, Tape, Upstream, Workspace};
 
-/// Measures `case`: forward and backward. The calls come from inside a pool of as many threads as the case has.
-pub fn time(case: Case, engine: &Engine, budget: f64) -> Result<Timed> {
-    match case.dtype {
-        Dtype::F32 => time_as::<f32>(case, engine, budget),
-        Dtype::F64 => time_as::<f64>(case, engine, budget),
-    }
-}
-
-fn time_as<T: Element>(case: Case, engine: &Engine, budget: f64) -> Result<Timed> {
-    let options = Options { keep_weights: true, ..engine.options(case.threads) };
-    let work = || {
-        let mut training = Training::<T>::new(case, options)?;
-        let error = training.error(options)?;
-        Ok(Timed { timing: timing::median(budget, || training.call())?, error })
-    };
-    if case.threads == 1 { work() } else { pool(case.threads)?.install(work) }
-}
-
-struct Training<T> {
+/// A forward and a backward pass.
+pub struct Training<T> {
     case: Case,
     layer: Layer<T>,
     x: Vec<T>,
@@ -40,7 +21,7 @@ struct Training<T> {
     grads: Grads<T>,
 }
 
-impl<T: Element> Training<T> {
+impl<T: Element> Work for Training<T> {
     fn new(case: Case, options: Options) -> Result<Self> {
         let Sizes { input, hidden, batch, time } = case.sizes;
         let mut random = Random(1);
@@ -85,9 +66,4 @@ fn distance<T: Element>(values: &[T], exact: &[f64]) -> f64 {
     let most = exact.iter().fold(0.0f64, |most, value| most.max(value.abs()));
     let distances = values.iter().zip(exact).map(|(value, exact)| (value.to_f64() - exact).abs() / most);
     distances.fold(0.0, largest)
-}
-
-/// Unlike max, this keeps a NaN.
-fn largest(most: f64, other: f64) -> f64 {
-    if other <= most { most } else { other }
 }

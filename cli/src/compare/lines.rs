@@ -32,14 +32,8 @@ struct Timed {
     mode: String,
     dtype: String,
     cell: String,
-    #[serde(rename = "I")]
-    input: usize,
-    #[serde(rename = "H")]
-    hidden: usize,
-    #[serde(rename = "B")]
-    batch: usize,
-    #[serde(rename = "T")]
-    time: usize,
+    #[serde(flatten)]
+    sizes: Sizes,
     threads: usize,
     median_s: f64,
     limit_s: Option<f64>,
@@ -120,8 +114,8 @@ impl Lines {
 
     /// The case that a line is of.
     fn case(&mut self, cell: CellName, timed: &Timed) -> Result<&mut Case> {
-        let &Timed { input, hidden, batch, time, threads, median_s, .. } = timed;
-        let sizes = Sizes { input, hidden, batch, time };
+        let &Timed { sizes, threads, median_s, .. } = timed;
+        let Sizes { input, hidden, batch, time } = sizes;
         ensure!(median_s > 0.0 && median_s.is_finite(), "median_s is {median_s}");
         for (name, size) in [("I", input), ("H", hidden), ("B", batch), ("T", time), ("threads", threads)] {
             ensure!(size > 0, "{name} is 0");
