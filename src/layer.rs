@@ -34,8 +34,8 @@ pub struct Options {
     /// How many threads may work on a call.
     pub threads: Threads,
     /// How calls are cut; `None`: as [`Plan::new`] chooses for the sizes of each. No plan has more parts than rows, a larger
-    /// block than there are steps, or more threads in its gang than 16; without the feature `rayon` its parts run one
-    /// after the other.
+    /// block than there are steps, or more threads in its gang than 16. On one thread ([`Threads::One`], packed sequences, and
+    /// layers that run beside others) only its blocks count.
     pub plan: Option<Plan>,
     /// Whether the canonical weights stay beside the packed ones, for [`Layer::weights`]; this doubles the memory.
     pub keep_weights: bool,
@@ -226,7 +226,9 @@ impl<T: Element> Layer<T> {
 
     pub(crate) fn reserve(&self, workspace: &mut Workspace<T>, time: usize, batch: usize) -> Result<()> {
         match self.fixed {
-            Some(plan) => workspace.reserve(&self.stages, self.dims, plan.within(time, batch), batch),
+            Some(_) => [self.threads, Threads::One].into_iter().try_for_each(|threads| {
+                workspace.reserve(&self.stages, self.dims, self.plan_on(threads, time, batch), batch)
+            }),
             None => workspace.reserve_up_to(&self.stages, self.dims, [time, batch], self.plan(time, batch).parts),
         }
     }
@@ -234,7 +236,7 @@ impl<T: Element> Layer<T> {
     /// The same for calls on one thread.
     pub(crate) fn reserve_alone(&self, workspace: &mut Workspace<T>, time: usize, batch: usize) -> Result<()> {
         match self.fixed {
-            Some(_) => self.reserve(workspace, time, batch),
+            Some(_) => workspace.reserve(&self.stages, self.dims, self.plan_on(Threads::One, time, batch), batch),
             None => workspace.reserve_up_to(&self.stages, self.dims, [time, batch], 1),
         }
     }
@@ -252,6 +254,7 @@ impl<T: Element> Layer<T> {
 
     fn plan_on(&self, threads: Threads, time: usize, batch: usize) -> Plan {
         match self.fixed {
+            Some(plan) if threads == Threads::One => Plan { parts: 1, gang: 1, ..plan.within(time, batch) },
             Some(plan) => plan.within(time, batch),
             None => threads.plan(self.dims, time, batch, size_of::<T>()),
         }
@@ -335,7 +338,7 @@ impl<T: Element> Layer<T> {
         let [time, batch, _] = input.sizes();
         let plan = match input.x {
             Source::Padded(_) => self.plan_on(threads, time, batch),
-            Source::Packed { .. } => Threads::One.plan(self.dims, time, batch, size_of::<T>()),
+            Source::Packed { .. } => self.plan_on(Threads::One, time, batch),
         };
         workspace.reserve(&self.stages, self.dims, plan, batch)?;
         if input.noise.dropout.is_some() {
