@@ -6,6 +6,7 @@ pub(crate) use noise::Noise;
 
 use crate::error::{Error, Result, same};
 use crate::seq::{MatRef, SeqRef, product};
+use gatefold_kernels::relay::Walk;
 
 /// A sequence with all that a call may say about it. A [`SeqRef`] alone is one: whole rows, from the first step to the last.
 ///
@@ -82,6 +83,17 @@ pub enum Order {
     Input,
     /// In the order in which they are computed: y at 0 belongs to the last x. Keras' `go_backwards`.
     Processing,
+}
+
+impl Direction {
+    /// The same for the kernels that walk through time.
+    pub(crate) fn walk(self) -> Walk {
+        match self {
+            Direction::Forward => Walk::Forward,
+            Direction::Reverse(Order::Input) => Walk::Backward,
+            Direction::Reverse(Order::Processing) => Walk::Flipped,
+        }
+    }
 }
 
 impl<'a, T: Copy> From<SeqRef<'a, T>> for Input<'a, T> {

@@ -136,8 +136,8 @@ pub(crate) struct Wave {
     pub(crate) threads: usize,
 }
 
-/// Floating-point operations that a block must have of a layer: a core that goes
-/// from layer to layer fetches the weights of each anew.
+/// Floating-point operations that a block must have of a layer: a core that goes from layer to layer fetches the weights of
+/// each anew.
 const WORTH_A_WAVE: f64 = 4e6;
 
 /// Fewest blocks for each layer: at either end of the sequence some layers have nothing to do.
@@ -176,10 +176,12 @@ impl Wave {
         caches: Caches,
     ) -> Option<usize> {
         let count = layers.clone().count();
+        if count < 2 || time < BLOCKS_OF_A_LAYER.saturating_mul(count) {
+            return None;
+        }
         let weights = layers.clone().map(|dims| dims.parameters()).max()?.saturating_mul(bytes);
         let least = layers.map(|dims| dims.flops()).fold(f64::INFINITY, f64::min);
-        let possible = count >= 2 && weights <= caches.l2 && time >= BLOCKS_OF_A_LAYER.saturating_mul(count);
-        possible.then_some((WORTH_A_WAVE / least.max(1.0)).ceil() as usize)
+        (weights <= caches.l2).then_some((WORTH_A_WAVE / least.max(1.0)).ceil() as usize)
     }
 }
 

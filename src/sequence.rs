@@ -15,7 +15,7 @@ use crate::workspace::Scratch;
 use gatefold_kernels::blend::{Blend, BlendKind};
 use gatefold_kernels::buf::padded;
 use gatefold_kernels::real::Real;
-use gatefold_kernels::relay::{Relay, Walk};
+use gatefold_kernels::relay::Relay;
 use std::ops::Range;
 
 /// The rows of a batch, or some of them, through a sequence.
@@ -147,11 +147,7 @@ impl<T: Real> Job<'_, T> {
                 Output::Sequence(y) => Some(y.reborrow()),
                 _ => None,
             },
-            walk: match self.input.direction {
-                Direction::Forward => Walk::Forward,
-                Direction::Reverse(Order::Input) => Walk::Backward,
-                Direction::Reverse(Order::Processing) => Walk::Flipped,
-            },
+            walk: self.input.direction.walk(),
             block: self.plan.block,
             reverse: self.state.reverse,
         }

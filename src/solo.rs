@@ -3,7 +3,7 @@
 
 use crate::caches::Caches;
 use crate::error::Result;
-use crate::input::{Direction, Input, Order, Rows, Source};
+use crate::input::{Input, Rows, Source};
 use crate::output::Output;
 use crate::stages::Stage;
 use crate::state::{Planes, State};
@@ -32,17 +32,12 @@ impl<'a, T: Real> Row<'a, T> {
         if !input.noise.is_none() || x.shape().batch != 1 || x.shape().time > 1 && bytes > Caches::of_machine().l1 {
             return None;
         }
-        let walk = match input.direction {
-            Direction::Forward => Walk::Forward,
-            Direction::Reverse(Order::Input) => Walk::Backward,
-            Direction::Reverse(Order::Processing) => Walk::Flipped,
-        };
         let (first, second) = match stages {
             [one] => (one, None),
             [one, two] => (one, Some(two.solo()?)),
             _ => return None,
         };
-        Some(Row { isa: first.isa(), x, walk, first: first.solo()?, second })
+        Some(Row { isa: first.isa(), x, walk: input.direction.walk(), first: first.solo()?, second })
     }
 
     /// Takes it through all timesteps. Sizes were checked.

@@ -220,12 +220,8 @@ impl<T: Real> Stage<T> {
 
     /// The stage for the kernel that runs whole sequences, if that computes it; `product` is room for the input product.
     pub(crate) fn relay<'a>(&'a self, product: &'a mut [T]) -> Option<RelayStage<'a, T>> {
-        match (&self.engine, &self.options) {
-            (Engine::Packed { input, recurrent }, None) => {
-                Some(RelayStage { kind: self.part.kind, input, recurrent, product })
-            }
-            _ => None,
-        }
+        let SoloStage { kind, input, recurrent } = self.solo()?;
+        Some(RelayStage { kind, input, recurrent, product })
     }
 
     /// The stage for the kernel that one row goes through, if that computes it.
@@ -290,24 +286,26 @@ impl<T: Real> Stage<T> {
                 Ok(Step { isa, stage, operand, panel, state, reverse }.run()?)
             }
             Engine::Foreign { gemm, r, heads, .. } => {
-                let mut product = recurrent;
-                let r = MatRef::dense(r, product.cols(), self.part.k)?.transposed();
-                gemm.gemm(operand, r, T::ZERO, product.reborrow())?;
-                let order = GateOrder::Major;
+                let (mut product, order) = (recurrent, GateOrder::Major);
+                self.foreign_product(&**gemm, r, operand, T::ZERO, product.reborrow())?;
                 let state = StepState { input, order, prev, next, y, row, select };
-                Ok(Pointwise {
-                    isa,
-                    stage,
-                    product: product.as_ref(),
-                    order,
-                    finished: false,
-                    heads,
-                    state,
-                    trace: None,
-                }
-                .run()?)
+                let product = product.as_ref();
+                Ok(Pointwise { isa, stage, product, order, finished: false, heads, state, trace: None }.run()?)
             }
         }
+    }
+
+    /// The recurrent product of `operand: [N, K]` and `r` by a foreign product: C = operand R + beta C.
+    fn foreign_product(
+        &self,
+        gemm: &dyn Gemm<T>,
+        r: &[T],
+        operand: MatRef<'_, T>,
+        beta: T,
+        c: MatMut<'_, T>,
+    ) -> Result<()> {
+        let r = MatRef::dense(r, c.cols(), self.part.k)?.transposed();
+        gemm.gemm(operand, r, beta, c)
     }
 
     /// The product that takes the native kernels' place.
@@ -360,8 +358,7 @@ impl<T: Real> Stage<T> {
             Engine::Foreign { gemm, r, heads, .. } => {
                 let order = GateOrder::Major;
                 let mut product = MatMut::dense(recurrent, rows, self.product_cols().1)?;
-                let r = MatRef::dense(r, product.cols(), self.part.k)?.transposed();
-                gemm.gemm(operand, r, T::ZERO, product.reborrow())?;
+                self.foreign_product(&**gemm, r, operand, T::ZERO, product.reborrow())?;
                 let state = StepState { input, order, prev, next, y, row, select };
                 let product = product.as_ref();
                 Ok(Pointwise { isa, stage, product, order, finished: false, heads, state, trace }.run()?)
@@ -407,8 +404,7 @@ impl<T: Real> Stage<T> {
                         to[chained..].copy_from_slice(&options.own_bias);
                     }
                 }
-                let r = MatRef::dense(r, product.cols(), self.part.k)?.transposed();
-                gemm.gemm(operand, r, T::ONE, product.reborrow())?;
+                self.foreign_product(&**gemm, r, operand, T::ONE, product.reborrow())?;
                 GateOrder::Major
             }
         };

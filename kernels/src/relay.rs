@@ -5,7 +5,7 @@
 //! of the gang. A cell of two stages has two rounds a step.
 
 use crate::block::Block;
-use crate::cell::{Stage, StageKind, StageVisitor};
+use crate::cell::{Stage, StageKind, StageShape, StageVisitor};
 use crate::epilogue::{Finish, MAX_PLANES, Plane, chained};
 use crate::gang::{Share, lead};
 use crate::gemm::{self, GateStrides};
@@ -211,18 +211,8 @@ fn check<T: Real>(args: &Relay<'_, '_, T>) -> Result<(), ShapeError> {
     };
     let mut outputs = 0;
     for (i, stage) in args.stages.iter().enumerate() {
-        let (of, input, recurrent) = (stage.kind.shape(), stage.input.shape(), stage.recurrent.shape());
-        for panel in [stage.input, stage.recurrent] {
-            ShapeError::same("panel lanes", lanes, panel.lanes())?;
-        }
-        ShapeError::same("input gates", of.input, input.gates)?;
-        ShapeError::same("input heads", of.input, input.heads)?;
-        ShapeError::same("recurrent gates", of.recurrent, recurrent.gates)?;
-        ShapeError::same("recurrent heads", of.heads(), recurrent.heads)?;
-        ShapeError::same("input units", recurrent.units, input.units)?;
-        if of.input > 0 {
-            ShapeError::same("x channels", input.k, shape.channels)?;
-        }
+        let recurrent = stage.recurrent.shape();
+        check_panels(stage.kind.shape(), lanes, [stage.input, stage.recurrent], shape.channels)?;
         let rows = args.block.min(shape.time).checked_mul(shape.batch);
         let product = rows.and_then(|rows| rows.checked_mul(stage.input.product_cols())).unwrap_or(usize::MAX);
         ShapeError::at_least("product", product, stage.product.len())?;
@@ -241,6 +231,28 @@ fn check<T: Real>(args: &Relay<'_, '_, T>) -> Result<(), ShapeError> {
         ShapeError::same("y timesteps", shape.time, y.shape().time)?;
         ShapeError::same("y rows", shape.batch, y.shape().batch)?;
         ShapeError::same("y channels", outputs, y.shape().channels)?;
+    }
+    Ok(())
+}
+
+/// Compares the panels of a stage, of W and of R, with what the stage asks for and with the channels of x.
+#[inline(always)]
+pub(crate) fn check_panels<T: Real>(
+    of: StageShape,
+    lanes: usize,
+    [input, recurrent]: [&Panel<T>; 2],
+    channels: usize,
+) -> Result<(), ShapeError> {
+    ShapeError::same("panel lanes", lanes, input.lanes())?;
+    ShapeError::same("panel lanes", lanes, recurrent.lanes())?;
+    let (input, recurrent) = (input.shape(), recurrent.shape());
+    ShapeError::same("input gates", of.input, input.gates)?;
+    ShapeError::same("input heads", of.input, input.heads)?;
+    ShapeError::same("recurrent gates", of.recurrent, recurrent.gates)?;
+    ShapeError::same("recurrent heads", of.heads(), recurrent.heads)?;
+    ShapeError::same("input units", recurrent.units, input.units)?;
+    if of.input > 0 {
+        ShapeError::same("x channels", input.k, channels)?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::isa::{Dispatch, Isa, Op, Simd};
 use crate::micro::multiply;
 use crate::pack::{Panel, PanelRef};
 use crate::real::Real;
-use crate::relay::{Held, Walk, Wiring, wiring};
+use crate::relay::{Held, Walk, Wiring, check_panels, wiring};
 use crate::seq::{SeqMut, SeqRef};
 use crate::shape::ShapeError;
 use std::ops::Range;
@@ -166,21 +166,11 @@ impl<T: Real> Row<'_, T> {
     /// Compares the sizes of a stage.
     #[inline(always)]
     fn check<C: Stage>(&self, stage: &SoloStage<'_, T>, last: bool) -> Result<(), ShapeError> {
-        let (of, lanes) = (const { C::KIND.shape() }, self.lanes);
-        let (input, recurrent) = (stage.input.shape(), stage.recurrent.shape());
-        ShapeError::same("panel lanes", lanes, stage.input.lanes())?;
-        ShapeError::same("panel lanes", lanes, stage.recurrent.lanes())?;
-        ShapeError::same("input gates", of.input, input.gates)?;
-        ShapeError::same("input heads", of.input, input.heads)?;
-        ShapeError::same("recurrent gates", of.recurrent, recurrent.gates)?;
-        ShapeError::same("recurrent heads", of.heads(), recurrent.heads)?;
-        ShapeError::same("input units", recurrent.units, input.units)?;
-        if of.input > 0 {
-            ShapeError::same("x channels", input.k, self.x.shape().channels)?;
-        }
+        let (of, recurrent) = (const { C::KIND.shape() }, stage.recurrent.shape());
+        check_panels(of, self.lanes, [stage.input, stage.recurrent], self.x.shape().channels)?;
         let Wiring { operand, prev, next } = wiring(C::KIND, last);
         ShapeError::at_least("plane", recurrent.k, self.len(operand))?;
-        let padded = recurrent.units.next_multiple_of(lanes);
+        let padded = recurrent.units.next_multiple_of(self.lanes);
         for &held in prev.iter().chain(next) {
             ShapeError::at_least("plane", padded, self.len(held))?;
         }
