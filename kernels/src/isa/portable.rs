@@ -17,7 +17,8 @@ impl Portable {
 impl Token for Portable {
     const NAME: &'static str = "portable";
 
-    #[inline(always)]
+    /// A function of its own, as on every other instruction set: each operation is compiled once, not once for each caller.
+    #[inline(never)]
     fn vectorize<R>(self, f: impl FnOnce() -> R) -> R {
         f()
     }
@@ -27,6 +28,9 @@ impl Token for Portable {
 const LANES: usize = 4;
 
 /// Implements [`Simd`] for one element type: the methods of `f32` and `f64` have no trait in common.
+///
+/// On x86-64 `mul_add` is a call for each lane, for the baseline of that architecture has no such instruction: inlined,
+/// these calls were most of the library's code.
 macro_rules! portable {
     ($t:ident) => {
         impl Simd<$t> for Portable {
@@ -74,12 +78,14 @@ macro_rules! portable {
             #[inline(always)]
             fn prefetch(self, _: *const $t) {}
 
-            #[inline(always)]
+            #[cfg_attr(target_arch = "x86_64", inline(never))]
+            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
             fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
                 from_fn(|i| a[i].mul_add(b[i], c[i]))
             }
 
-            #[inline(always)]
+            #[cfg_attr(target_arch = "x86_64", inline(never))]
+            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
             fn fnma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
                 from_fn(|i| (-a[i]).mul_add(b[i], c[i]))
             }
