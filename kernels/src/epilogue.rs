@@ -1,10 +1,11 @@
 //! The epilogue that is a cell: finished chains in, new state out.
 
 use crate::block::Block;
-use crate::cell::{Own, Stage, Sums, Trace};
+use crate::cell::{Own, Stage, Sums as Chains, Trace};
 use crate::gemm::{GateStrides, check_selection, load_up_to, store_up_to};
 use crate::isa::{Dispatch, Isa, Simd};
 use crate::mat::{MatMut, MatRef};
+use crate::micro::Sums;
 use crate::pack::GateOrder;
 use crate::real::Real;
 use crate::shape::ShapeError;
@@ -185,7 +186,7 @@ impl<T: Real, C: Stage> Finish<T, C> {
             if C::HAS_ROW && !self.row.is_null() {
                 row = s.splat(*self.row.add(at.row));
             }
-            let (next, trace) = self.stage.finish(s, Sums { recurrent: acc, late }, Own { unit: own, row }, prev);
+            let (next, trace) = self.stage.finish(s, Chains { recurrent: acc, late }, Own { unit: own, row }, prev);
             for i in 0..<C::Next<S::V> as Block<S::V>>::N {
                 s.store(self.next[i].at(at.row, unit), next[i]);
             }
@@ -225,5 +226,13 @@ unsafe impl<T: Real, C: Stage> Epilogue<T> for Finish<T, C> {
     unsafe fn finish<S: Simd<T>>(&self, s: S, at: At<T>, acc: C::Recurrent<S::V>) {
         // SAFETY: the caller's promise.
         unsafe { self.trace(s, at, acc) };
+    }
+
+    #[inline(always)]
+    fn starts<S: Simd<T>>(&self, _: S, at: At<T>, stride: usize) -> Option<Sums<T>> {
+        let own = chained::<C>();
+        let input = |g| (self.input.at(at.row, self.gates.offset(at.block, g)), self.input.stride, self.gates.blocks());
+        let head = |g| (at.heads.wrapping_add((g - own) * S::LANES).cast_mut(), 0, stride);
+        Some(Sums::of(<C::Recurrent<()> as Block<()>>::N, |g| if g < own { input(g) } else { head(g) }))
     }
 }

@@ -3,6 +3,7 @@
 use crate::block::{Block, Blocks, Length};
 use crate::isa::{Dispatch, Isa, Simd};
 use crate::mat::{MatMut, MatRef};
+use crate::micro::Sums;
 use crate::pack::{GateOrder, MAX_GATES, Panel, PanelRef};
 use crate::real::Real;
 use crate::seq::SeqRef;
@@ -192,6 +193,12 @@ impl GateStrides {
     pub(crate) fn offset(self, block: usize, gate: usize) -> usize {
         block * self.block + gate * self.gate
     }
+
+    /// Values from one unit block to the next.
+    #[inline(always)]
+    pub(crate) fn blocks(self) -> usize {
+        self.block
+    }
 }
 
 /// A stored product.
@@ -213,6 +220,12 @@ impl<T> Stored<T> {
     #[inline(always)]
     fn place(&self, at: At<T>, gate: usize) -> *mut T {
         self.ptr.wrapping_add(at.row * self.row_stride + self.gates.offset(at.block, gate))
+    }
+
+    /// The place of a gate, and the values to the next row and unit block.
+    #[inline(always)]
+    fn sums(&self, at: At<T>, gate: usize) -> (*mut T, usize, usize) {
+        (self.place(at, gate), self.row_stride, self.gates.blocks())
     }
 }
 
@@ -255,6 +268,19 @@ unsafe impl<T: Real, G: Blocks> Epilogue<T> for Store<T, G> {
             // SAFETY: C has this row and block.
             unsafe { store_up_to(s, self.c.place(at, g), acc[g], at.lanes) };
         }
+    }
+
+    #[inline(always)]
+    fn starts<S: Simd<T>>(&self, _: S, at: At<T>, stride: usize) -> Option<Sums<T>> {
+        let gates = G::Of::<S::V>::N;
+        let head = |g| (at.heads.wrapping_add((g - self.continued) * S::LANES).cast_mut(), 0, stride);
+        (gates <= self.continued + self.heads)
+            .then(|| Sums::of(gates, |g| if g < self.continued { self.from.sums(at, g) } else { head(g) }))
+    }
+
+    #[inline(always)]
+    fn stores<S: Simd<T>>(&self, _: S, at: At<T>) -> Option<Sums<T>> {
+        Some(Sums::of(G::Of::<S::V>::N, |g| self.c.sums(at, g)))
     }
 }
 

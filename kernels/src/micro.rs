@@ -10,23 +10,62 @@
 
 use crate::block::Block;
 use crate::isa::Simd;
+use crate::pack::MAX_GATES;
 use crate::real::Real;
 use std::marker::PhantomData;
 
 /// Most rows and most unit blocks of any tile.
 pub(crate) const MOST: usize = 8;
 
+/// Where the sums of rows, unit blocks and gates stand in memory, a vector each.
+#[derive(Clone, Copy)]
+pub(crate) struct Sums<T> {
+    /// Of each gate the sum of the first row and block. Where it is only read, nothing is written through it.
+    pub(crate) gates: [*mut T; MAX_GATES],
+    /// Values from one row to the next.
+    pub(crate) rows: [usize; MAX_GATES],
+    /// Values from one unit block to the next.
+    pub(crate) blocks: [usize; MAX_GATES],
+}
+
+impl<T> Sums<T> {
+    /// Of so many gates, whose places are told one by one: the first, and the values to the next row and block.
+    #[inline(always)]
+    pub(crate) fn of(gates: usize, place: impl Fn(usize) -> (*mut T, usize, usize)) -> Self {
+        let mut sums = Sums { gates: [std::ptr::null_mut(); MAX_GATES], rows: [0; MAX_GATES], blocks: [0; MAX_GATES] };
+        for g in 0..gates {
+            (sums.gates[g], sums.rows[g], sums.blocks[g]) = place(g);
+        }
+        sums
+    }
+
+    /// `[rows, blocks, gates]`, one behind the other.
+    #[inline(always)]
+    pub(crate) fn dense(first: *mut T, blocks: usize, gates: usize, lanes: usize) -> Self {
+        Self::of(gates, |g| (first.wrapping_add(g * lanes), blocks * gates * lanes, gates * lanes))
+    }
+
+    #[inline(always)]
+    fn at(&self, row: usize, block: usize, gate: usize) -> *mut T {
+        self.gates[gate].wrapping_add(row * self.rows[gate] + block * self.blocks[gate])
+    }
+}
+
 /// Adds the products of `k` columns to the sums of a tile.
 ///
 /// # Safety
-/// The instruction set is the one the kernel was made for. `sums` are those of MR rows by U blocks by N gates, `rows` are
-/// MR pointers to `k` values each, `weights` has U blocks at `stride` of `k` times N vectors.
-pub(crate) type Kernel<T, S> = unsafe fn(s: S, task: Task<T, S>);
+/// The instruction set is the one the kernel was made for. `from` and `to` have the rows from `first` to MR more, U blocks and N
+/// gates, `rows` are MR pointers to `k` values each, `weights` has U blocks at `stride` of `k` times N vectors.
+pub(crate) type Kernel<T, S> = unsafe fn(s: S, task: Task<'_, T>);
 
 /// The arguments of a [`Kernel`].
-pub(crate) struct Task<T, S: Simd<T>> {
-    /// Sums so far, `[MR, U, N]`.
-    pub(crate) sums: *mut S::V,
+pub(crate) struct Task<'a, T> {
+    /// The sums so far.
+    pub(crate) from: &'a Sums<T>,
+    /// Where they go then.
+    pub(crate) to: &'a Sums<T>,
+    /// The tile's first row in both.
+    pub(crate) first: usize,
     /// Rows of the left operand.
     pub(crate) rows: *const *const T,
     /// Weights of the first block.
@@ -151,7 +190,7 @@ const fn fits(rows: usize, columns: usize, registers: usize) -> bool {
 /// # Safety
 /// As for a [`Kernel`].
 #[inline(never)]
-unsafe fn kernel<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: Task<T, S>) {
+unsafe fn kernel<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: Task<'_, T>) {
     const { assert!(fits(MR, U * A::N, S::REGS), "the tile does not fit the registers") };
     s.vectorize(
         #[inline(always)]
@@ -164,7 +203,7 @@ unsafe fn kernel<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: 
 /// As for a [`Kernel`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "m, u and g each run over several arrays")]
-unsafe fn in_place<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: Task<T, S>) {
+unsafe fn in_place<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: Task<'_, T>) {
     let mut acc = [[A::fill(s.splat(T::ZERO)); U]; MR];
     let mut rows = [std::ptr::null(); MR];
     // SAFETY: the caller's promise: sums and rows are as many as the tile has.
@@ -173,7 +212,7 @@ unsafe fn in_place<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U
             rows[m] = *task.rows.add(m);
             for u in 0..U {
                 for g in 0..A::N {
-                    acc[m][u][g] = task.sums.add((m * U + u) * A::N + g).read();
+                    acc[m][u][g] = s.load(task.from.at(task.first + m, u, g));
                 }
             }
         }
@@ -181,7 +220,7 @@ unsafe fn in_place<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U
         for m in 0..MR {
             for u in 0..U {
                 for g in 0..A::N {
-                    task.sums.add((m * U + u) * A::N + g).write(acc[m][u][g]);
+                    s.store(task.to.at(task.first + m, u, g), acc[m][u][g]);
                 }
             }
         }

@@ -11,7 +11,7 @@
 
 use crate::block::Block;
 use crate::isa::{Op, Simd, apart};
-use crate::micro::{MOST, Task, Tiles, multiply};
+use crate::micro::{MOST, Sums, Task, Tiles, multiply};
 use crate::pack::PanelRef;
 use crate::real::Real;
 use crate::seq::{RowWalk, SeqRef};
@@ -36,6 +36,19 @@ pub(crate) unsafe trait Epilogue<T: Real>: Copy {
     /// # Safety
     /// As for `start`.
     unsafe fn finish<S: Simd<T>>(&self, s: S, at: At<T>, acc: Self::Acc<S::V>);
+
+    /// Where what the chains start from stands, a whole vector each, for the rows and blocks from `at` on; None: it does not
+    /// stand in memory. `stride` is that of the panel's blocks.
+    #[inline(always)]
+    fn starts<S: Simd<T>>(&self, _: S, _at: At<T>, _stride: usize) -> Option<Sums<T>> {
+        None
+    }
+
+    /// Where finished chains are to be stored as they are, a whole vector each, likewise; None: `finish` takes them.
+    #[inline(always)]
+    fn stores<S: Simd<T>>(&self, _: S, _at: At<T>) -> Option<Sums<T>> {
+        None
+    }
 }
 
 /// A place in the product.
@@ -161,11 +174,12 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         }
     }
 
-    /// A group of unit blocks for the rows of a chunk: sums are started, multiplied tile by tile, and finished.
+    /// A group of unit blocks for the rows of a chunk, multiplied tile by tile. Where sums start from memory, or go there as
+    /// they are, tiles read and write them in their places; else all are started before, and finished afterwards.
     ///
     /// # Safety
     /// `rows` are rows of the product and `number` says which, `places` are places of its unit blocks, which follow each
-    /// other and are as many as a tile of so many rows may have; `sums` are as many as rows, blocks and gates make.
+    /// other and are as many as a tile of so many rows may have; `sums` has a vector for each row, block and gate.
     #[inline(always)]
     unsafe fn group<S: Simd<T>>(
         &self,
@@ -174,24 +188,22 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         number: impl Fn(usize) -> usize,
         places: &[At<T>],
         next: *const T,
-        sums: *mut S::V,
+        sums: *mut T,
     ) {
-        let gates = <E::Acc<S::V> as Block<S::V>>::N;
         let kernels = &Tiles::<T, S, E::Acc<S::V>>::KERNELS;
-        let most = Tiles::<T, S, E::Acc<S::V>>::ROWS[places.len() - 1];
-        let (k, stride) = (self.panel.shape().k, self.panel.block_len());
-        let columns = places.len() * gates;
-        // SAFETY: `sums` are `[rows, blocks, gates]`, and there is a kernel for each tile.
+        let (gates, most) = (<E::Acc<S::V> as Block<S::V>>::N, Tiles::<T, S, E::Acc<S::V>>::ROWS[places.len() - 1]);
+        let (k, stride, columns) = (self.panel.shape().k, self.panel.block_len(), places.len() * gates);
+        let own = Sums::dense(sums, places.len(), gates, S::LANES);
+        let (at, whole) = (At { row: number(0), ..places[0] }, places[places.len() - 1].lanes == S::LANES);
+        let in_place = whole && self.select.is_none();
+        let starts = if in_place { self.epilogue.starts(s, at, stride) } else { None };
+        let stores = if in_place { self.epilogue.stores(s, at) } else { None };
+        let (from, to) = (starts.as_ref().unwrap_or(&own), stores.as_ref().unwrap_or(&own));
+        // SAFETY: the caller's promise; there is a kernel for each tile, and the epilogue's rows follow each other where none
+        // were selected.
         unsafe {
-            let mut sum = sums;
-            for i in 0..rows.len() {
-                for at in places {
-                    let start = self.epilogue.start(s, At { row: number(i), ..*at });
-                    for g in 0..gates {
-                        sum.add(g).write(start[g]);
-                    }
-                    sum = sum.add(gates);
-                }
+            if starts.is_none() {
+                self.start(s, rows.len(), &number, places, sums);
             }
             let weights = self.weights(s, places[0]);
             let (mut first, mut ahead) = (0, next);
@@ -199,21 +211,68 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
                 let height = part(rows.len() - first, most);
                 kernels[height - 1][places.len() - 1](
                     s,
-                    Task { sums: sums.add(first * columns), rows: rows.as_ptr().add(first), weights, stride, k, ahead },
+                    Task { from, to, first, rows: rows.as_ptr().add(first), weights, stride, k, ahead },
                 );
                 first += height;
                 // Each tile prefetches as many vectors as there are columns, until the next blocks are complete.
                 ahead = if first < columns * most { ahead.wrapping_add(k * S::LANES) } else { weights };
             }
-            let mut sum = sums.cast_const();
-            for i in 0..rows.len() {
-                for at in places {
-                    let mut acc = <E::Acc<S::V> as Block<S::V>>::fill(s.splat(T::ZERO));
-                    for g in 0..gates {
-                        acc[g] = sum.add(g).read();
+            if stores.is_none() {
+                self.finish(s, rows.len(), &number, places, sums);
+            }
+        }
+    }
+
+    /// Starts the sums of some rows and unit blocks.
+    ///
+    /// # Safety
+    /// As for `group`.
+    #[inline(always)]
+    unsafe fn start<S: Simd<T>>(
+        &self,
+        s: S,
+        rows: usize,
+        number: impl Fn(usize) -> usize,
+        places: &[At<T>],
+        mut sum: *mut T,
+    ) {
+        for i in 0..rows {
+            for at in places {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let start = self.epilogue.start(s, At { row: number(i), ..*at });
+                    for g in 0..<E::Acc<S::V> as Block<S::V>>::N {
+                        s.store(sum, start[g]);
+                        sum = sum.add(S::LANES);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Finishes the sums of some rows and unit blocks.
+    ///
+    /// # Safety
+    /// As for `group`.
+    #[inline(always)]
+    unsafe fn finish<S: Simd<T>>(
+        &self,
+        s: S,
+        rows: usize,
+        number: impl Fn(usize) -> usize,
+        places: &[At<T>],
+        mut sum: *const T,
+    ) {
+        for i in 0..rows {
+            for at in places {
+                let mut acc = <E::Acc<S::V> as Block<S::V>>::fill(s.splat(T::ZERO));
+                // SAFETY: the caller's promise.
+                unsafe {
+                    for g in 0..<E::Acc<S::V> as Block<S::V>>::N {
+                        acc[g] = s.load(sum);
+                        sum = sum.add(S::LANES);
                     }
                     self.epilogue.finish(s, At { row: number(i), ..*at }, acc);
-                    sum = sum.add(gates);
                 }
             }
         }
@@ -230,7 +289,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         rows: &[*const T],
         number: impl Fn(usize) -> usize,
         reverse: bool,
-        sums: *mut S::V,
+        sums: *mut T,
     ) {
         let (panel, blocks) = (self.panel, self.panel.shape().units.div_ceil(S::LANES));
         let most = Tiles::<T, S, E::Acc<S::V>>::BLOCKS[rows.len().min(MOST) - 1];
