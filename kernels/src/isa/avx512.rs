@@ -68,7 +68,7 @@ impl Simd<f32> for Avx512 {
         with_sign(a, sign) = _mm512_or_ps(a, _mm512_and_ps(_mm512_set1_ps(-0.0), sign));
         min(a, b) = _mm512_min_ps(a, b);
         max(a, b) = _mm512_max_ps(a, b);
-        select_lt(a, b, yes, no) = _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes);
+        select_lt(a, b, yes, no) = _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(a, b), yes, no);
         ldexp(a, t) = {
             let n = _mm512_slli_epi32::<23>(_mm512_castps_si512(t));
             _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), n))
@@ -129,7 +129,7 @@ impl Simd<f64> for Avx512 {
         with_sign(a, sign) = _mm512_or_pd(a, _mm512_and_pd(_mm512_set1_pd(-0.0), sign));
         min(a, b) = _mm512_min_pd(a, b);
         max(a, b) = _mm512_max_pd(a, b);
-        select_lt(a, b, yes, no) = _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_LT_OQ>(a, b), no, yes);
+        select_lt(a, b, yes, no) = _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_NLT_UQ>(a, b), yes, no);
         ldexp(a, t) = {
             let n = _mm512_slli_epi64::<52>(_mm512_castpd_si512(t));
             _mm512_castsi512_pd(_mm512_add_epi64(_mm512_castpd_si512(a), n))
