@@ -309,6 +309,7 @@ impl<T: Element> Layer<T> {
         y.check(time, batch, input.packed_rows(), self.dims.output())?;
         if tape.is_none()
             && let Some(row) = Row::of(&input, &self.stages, self.bytes)
+            && self.is_for_one(threads, [time, batch])
         {
             return row.run(state, y, workspace);
         }
@@ -323,6 +324,11 @@ impl<T: Element> Layer<T> {
             tape.finish(call);
         }
         Ok(())
+    }
+
+    /// Whether one thread had better compute a call alone. Weights that stay in its first cache are never shared.
+    pub(crate) fn is_for_one(&self, threads: Threads, [time, batch]: [usize; 2]) -> bool {
+        self.bytes <= Caches::of_machine().l1 || self.plan_on(threads, time, batch).gang == 1
     }
 
     /// All steps of arguments that were checked.
@@ -419,6 +425,10 @@ impl<T> Layer<T> {
     /// The cell and the sizes.
     pub fn dims(&self) -> Dims {
         self.dims
+    }
+
+    pub(crate) fn stages(&self) -> &[Stage<T>] {
+        &self.stages
     }
 
     /// How many threads it may use.

@@ -103,15 +103,22 @@ const WORTH_A_MEETING: f64 = 6e4;
 fn gang(dims: Dims, time: usize, batch: usize) -> usize {
     let of_a_row = 2.0 * dims.cell.gates() as f64 * dims.hidden as f64 * dims.output() as f64;
     let step = of_a_row * batch as f64;
-    if time < STEPS_OF_A_GANG || step * (time as f64) < WORTH_A_GANG {
+    let is_worth = match time {
+        0..STEPS_OF_A_GANG => dims.flops() * batch as f64 >= WORTH_A_GANG_AWAKE,
+        _ => step * time as f64 >= WORTH_A_GANG,
+    };
+    if !is_worth {
         return 1;
     }
     ((step / WORTH_A_MEETING) as usize).min(dims.hidden / UNITS_OF_A_MEMBER)
 }
 
-/// Fewest steps, and operations in all of them, that a gang is called for: waking one takes tens of microseconds.
+/// Fewest steps, and operations in all of them, that a gang is woken for: that takes tens of microseconds.
 const STEPS_OF_A_GANG: usize = 8;
 const WORTH_A_GANG: f64 = 5e6;
+
+/// Operations of a step, its input product among them, that a gang is called for if it is awake: ten microseconds.
+const WORTH_A_GANG_AWAKE: f64 = 5e5;
 
 /// Fewest units of a member.
 const UNITS_OF_A_MEMBER: usize = 64;
@@ -313,7 +320,8 @@ mod tests {
         assert_eq!(plan(128, 256, 1, 100, 2).gang, 2);
         assert_eq!(plan(256, 512, 1, 50, 2).gang, 2);
         assert_eq!(plan(256, 512, 1, 50, 1).gang, 1);
-        assert_eq!(plan(256, 512, 1, 1, 2).gang, 1);
+        assert_eq!(plan(256, 512, 1, 1, 2).gang, 2);
+        assert_eq!(plan(64, 128, 1, 1, 2).gang, 1);
         assert_eq!(plan(256, 512, 32, 50, 2).gang, 1);
         assert_eq!(plan(1024, 1024, 1, 50, 64).gang, 16);
     }

@@ -11,16 +11,52 @@ use crate::workspace::Workspace;
 use gatefold_kernels::isa::Isa;
 use gatefold_kernels::real::Real;
 use gatefold_kernels::relay::Walk;
-use gatefold_kernels::seq::SeqRef;
-use gatefold_kernels::solo::{Solo, SoloStage};
+use gatefold_kernels::seq::{SeqMut, SeqRef, SeqShape};
+use gatefold_kernels::solo::{Ready, Solo, SoloStage};
+
+/// The stages that a row goes through.
+pub(crate) struct Short<'a, T> {
+    isa: Isa,
+    first: SoloStage<'a, T>,
+    second: Option<SoloStage<'a, T>>,
+}
+
+impl<'a, T: Real> Short<'a, T> {
+    /// Of a layer whose standard equations native kernels compute.
+    pub(crate) fn of(stages: &'a [Stage<T>]) -> Option<Self> {
+        let (first, second) = match stages {
+            [one] => (one, None),
+            [one, two] => (one, Some(two.solo()?)),
+            _ => return None,
+        };
+        Some(Short { isa: first.isa(), first: first.solo()?, second })
+    }
+
+    /// With memory for all that it reads and writes; also what tells which planes of the state are to be read.
+    fn over<'b>(
+        self,
+        x: SeqRef<'a, T>,
+        walk: Walk,
+        state: &'b mut State<T>,
+        y: Option<SeqMut<'b, T>>,
+        workspace: &'b mut Workspace<T>,
+    ) -> Result<(Solo<'a, 'b, T>, &'b mut usize)> {
+        let Short { isa, first, second } = self;
+        let between = match second {
+            Some(_) => workspace.between(state.dims())?.each_mut().map(|plane| &mut **plane),
+            None => [&mut [][..], &mut [][..]],
+        };
+        let (Planes { reverse, h, c, .. }, turn) = state.planes_and_turn();
+        let c = c.unwrap_or([&mut [], &mut []]);
+        Ok((Solo { isa, first, second, x, h, c, between, y, walk, reverse }, turn))
+    }
+}
 
 /// A row, and the stages that it goes through.
 pub(crate) struct Row<'a, T> {
-    isa: Isa,
     x: SeqRef<'a, T>,
     walk: Walk,
-    first: SoloStage<'a, T>,
-    second: Option<SoloStage<'a, T>>,
+    short: Short<'a, T>,
 }
 
 impl<'a, T: Real> Row<'a, T> {
@@ -32,35 +68,52 @@ impl<'a, T: Real> Row<'a, T> {
         if !input.noise.is_none() || x.shape().batch != 1 || x.shape().time > 1 && bytes > Caches::of_machine().l1 {
             return None;
         }
-        let (first, second) = match stages {
-            [one] => (one, None),
-            [one, two] => (one, Some(two.solo()?)),
-            _ => return None,
-        };
-        Some(Row { isa: first.isa(), x, walk: input.direction.walk(), first: first.solo()?, second })
+        Some(Row { x, walk: input.direction.walk(), short: Short::of(stages)? })
     }
 
     /// Takes it through all timesteps. Sizes were checked.
     pub(crate) fn run(self, state: &mut State<T>, mut y: Output<'_, T>, workspace: &mut Workspace<T>) -> Result<()> {
-        let Row { isa, x, walk, first, second } = self;
-        let (dims, time) = (state.dims(), x.shape().time);
-        let between = match second {
-            Some(_) => workspace.between(dims)?.each_mut().map(|plane| &mut **plane),
-            None => [&mut [][..], &mut [][..]],
-        };
-        let Planes { reverse, h, c, .. } = state.planes();
-        let c = c.unwrap_or([&mut [], &mut []]);
+        let Row { x, walk, short } = self;
         let each = match &mut y {
             Output::Sequence(y) => Some(y.reborrow()),
             _ => None,
         };
-        Solo { isa, first, second, x, h, c, between, y: each, walk, reverse }.run()?;
-        state.advance(time);
+        short.over(x, walk, state, each, workspace)?.0.run()?;
+        state.advance(x.shape().time);
         if let (Output::Last(y), Some(h)) = (&mut y, state.h_row(0))
             && let Some(y) = y.row_mut(0)
         {
             y.copy_from_slice(h);
         }
+        Ok(())
+    }
+}
+
+/// Steps whose sizes were compared.
+#[derive(Debug)]
+pub(crate) struct Frames<'a, T> {
+    ready: Ready<'a, 'a, T>,
+    turn: &'a mut usize,
+}
+
+impl<'a, T: Real> Frames<'a, T> {
+    /// Steps of `input` features from `state`, which was checked.
+    pub(crate) fn new(
+        short: Short<'a, T>,
+        input: usize,
+        state: &'a mut State<T>,
+        workspace: &'a mut Workspace<T>,
+    ) -> Result<Self> {
+        let none = SeqRef::new(&[], SeqShape::time_major(0, 1, input))?;
+        let (solo, turn) = short.over(none, Walk::Forward, state, None, workspace)?;
+        Ok(Frames { ready: solo.ready()?, turn })
+    }
+
+    /// The next one.
+    #[inline]
+    pub(crate) fn step(&mut self, x: &[T], y: &mut [T]) -> Result<()> {
+        self.ready.step(x, y)?;
+        *self.turn ^= 1;
         Ok(())
     }
 }

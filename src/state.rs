@@ -212,10 +212,15 @@ impl<T: Real> State<T> {
 
     /// The planes to read from and to write to.
     pub(crate) fn planes(&mut self) -> Planes<'_, T> {
+        self.planes_and_turn().0
+    }
+
+    /// The planes, and what tells which of them is to be read: 0 or 1, the other one after every step.
+    pub(crate) fn planes_and_turn(&mut self) -> (Planes<'_, T>, &mut usize) {
         let current = self.current;
         let strides = [self.dims.output(), self.dims.hidden].map(padded::<T>);
         let (h, c) = (in_order(&mut self.h, current), self.c.as_mut().map(|c| in_order(c, current)));
-        Planes { strides, reverse: current != 0, h, c }
+        (Planes { strides, reverse: current != 0, h, c }, &mut self.current)
     }
 }
 

@@ -73,7 +73,7 @@ const PACKAGES: &[Layers] = &[
             &["workspace"],
             &["backward", "sequence", "solo"],
             &["layer"],
-            &["stack"],
+            &["stack", "steps"],
             &["ndarray", "stream"],
         ],
         upward: &[],

@@ -5,8 +5,9 @@
 //! round to the next, and sleep when there was nothing to do for a while.
 //!
 //! Nothing here can deadlock, for nobody waits for a thread that may never start. A caller who does not get the gang, as
-//! another has it, does all rounds alone. One who gets it starts alone as well, and gives a share to each member from the
-//! round on in which it has arrived. A member that takes far longer than its leader, as its core is busy with something
+//! another has it, does all rounds alone. One who gets it waits a microsecond for those who are awake, and gives a share to
+//! each member from the round on in which it has arrived. Who sleeps is not woken for a few rounds alone, but is when such
+//! calls follow each other closely: then it is still awake at the next. A member that takes far longer than its leader, as its core is busy with something
 //! else, is sent home, and the more often that happens, the more of the next callers work alone.
 //!
 //! ```
@@ -27,7 +28,7 @@ use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,13 @@ const MEMBERS: usize = 15;
 /// How long a member looks for work before it sleeps, and how long a leader waits at least for a member before it sends it
 /// home: where rounds are long, a round.
 const PATIENCE: Duration = Duration::from_micros(200);
+
+/// How long a leader waits for members that are awake before the first round.
+const ARRIVAL: Duration = Duration::from_micros(1);
+
+/// Fewest rounds that a member is woken for, unless the last call ended less than PATIENCE ago: waking takes tens of
+/// microseconds.
+const WORTH_WAKING: usize = 8;
 
 /// Calls `body(round, share)` for every share of every round from 0 to `rounds`, on up to `threads` threads, this one among
 /// them. A round starts when the one before it has ended, and sees what that one wrote; how it is cut into shares may
@@ -76,7 +84,7 @@ pub fn lead<F: Fn(usize, Share) + Sync>(threads: usize, rounds: usize, body: F) 
         start: Instant::now(),
         work,
     };
-    called.call();
+    called.call(rounds >= WORTH_WAKING || RECENT.was(called.start));
     for round in 0..rounds {
         called.round(round, &body);
     }
@@ -108,6 +116,32 @@ impl Alone {
         } else {
             self.delays.store(delays.saturating_sub(1), Relaxed);
         }
+    }
+}
+
+/// When a call for a gang ended last.
+static RECENT: Recent = Recent { first: OnceLock::new(), last: AtomicU64::new(0) };
+
+struct Recent {
+    /// What times are counted from.
+    first: OnceLock<Instant>,
+    /// Nanoseconds since then.
+    last: AtomicU64,
+}
+
+impl Recent {
+    fn nanoseconds(&self, now: Instant) -> u64 {
+        now.duration_since(*self.first.get_or_init(|| now)).as_nanos() as u64
+    }
+
+    fn is_now(&self) {
+        self.last.store(self.nanoseconds(Instant::now()), Relaxed);
+    }
+
+    /// Whether that was a short while ago.
+    fn was(&self, now: Instant) -> bool {
+        let last = self.last.load(Relaxed);
+        last > 0 && self.nanoseconds(now).saturating_sub(last) < PATIENCE.as_nanos() as u64
     }
 }
 
@@ -223,6 +257,10 @@ impl Member {
         }
     }
 
+    fn asleep(&self) -> bool {
+        self.asleep.load(Relaxed)
+    }
+
     fn sleep(&self) {
         self.asleep.store(true, SeqCst);
         // Either this load sees the call, or the leader's load of `asleep`, after its call, sees the sleeper.
@@ -271,10 +309,11 @@ struct Called<'a> {
 }
 
 impl Called<'_> {
-    fn call(&mut self) {
+    /// Calls the members, those that sleep only if they are to be woken.
+    fn call(&mut self, wake: bool) {
         for (member, called) in self.members.iter().zip(&mut self.called) {
             // One that was sent home and has not noticed yet is left alone.
-            *called = member.state.load(Acquire) == HOME;
+            *called = member.state.load(Acquire) == HOME && (wake || !member.asleep());
             if *called {
                 // SAFETY: a member at home does not read it, and there is one leader.
                 unsafe { *member.work.get() = Some(self.work) };
@@ -285,6 +324,11 @@ impl Called<'_> {
                     thread.unpark();
                 }
             }
+        }
+        let arrive =
+            |(member, called): (&Member, &bool)| !*called || member.state.load(Acquire) == HERE || member.asleep();
+        while !self.members.iter().zip(&self.called).all(arrive) && self.start.elapsed() < ARRIVAL {
+            std::hint::spin_loop();
         }
     }
 
@@ -345,6 +389,7 @@ impl Drop for Called<'_> {
             }
         }
         ALONE.learn(self.slow);
+        RECENT.is_now();
         self.taken.store(false, Release);
     }
 }

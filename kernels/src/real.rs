@@ -13,7 +13,7 @@ use crate::outer::{self, Outer};
 use crate::pointwise::{self, Pointwise};
 use crate::relay::{self, Relay};
 use crate::shape::ShapeError;
-use crate::solo::{self, Solo};
+use crate::solo::{self, Ready};
 use crate::step::{self, Step};
 use std::fmt::Debug;
 
@@ -52,9 +52,9 @@ pub trait Kernels: Sized {
     /// [`Relay::run`].
     #[doc(hidden)]
     fn relay(args: Relay<'_, '_, Self>) -> Result<(), ShapeError>;
-    /// [`Solo::run`].
+    /// The steps of [`Solo::run`](crate::solo::Solo::run) and [`Ready::step`].
     #[doc(hidden)]
-    fn solo(args: Solo<'_, '_, Self>) -> Result<(), ShapeError>;
+    fn solo(ready: &mut Ready<'_, '_, Self>);
     /// [`Step::run`].
     #[doc(hidden)]
     fn step(args: Step<'_, '_, Self>) -> Result<(), ShapeError>;
@@ -100,8 +100,8 @@ macro_rules! kernels {
             fn relay(args: Relay<'_, '_, Self>) -> Result<(), ShapeError> {
                 relay::relay(args)
             }
-            fn solo(args: Solo<'_, '_, Self>) -> Result<(), ShapeError> {
-                solo::solo(args)
+            fn solo(ready: &mut Ready<'_, '_, Self>) {
+                solo::solo(ready);
             }
             fn step(args: Step<'_, '_, Self>) -> Result<(), ShapeError> {
                 step::step(args)

@@ -16,6 +16,7 @@ use crate::real::Real;
 use crate::relay::{Held, Walk, Wiring, check_panels, wiring};
 use crate::seq::{SeqMut, SeqRef};
 use crate::shape::ShapeError;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Every timestep of a layer, for one row.
@@ -54,7 +55,7 @@ pub struct SoloStage<'a, T> {
     pub recurrent: &'a Panel<T>,
 }
 
-impl<T: Real> Solo<'_, '_, T> {
+impl<'a, 'b, T: Real> Solo<'a, 'b, T> {
     /// Computes all steps; the final state stands in the first planes if T is even, else in the second. Nothing is
     /// allocated.
     ///
@@ -62,12 +63,56 @@ impl<T: Real> Solo<'_, '_, T> {
     /// A size that does not fit, by the name of the field; then nothing was computed.
     #[inline(always)]
     pub fn run(self) -> Result<(), ShapeError> {
-        T::solo(self)
+        T::solo(&mut self.ready()?);
+        Ok(())
+    }
+
+    /// Compares all sizes, so that frames can be computed one by one with little beside the arithmetic: of `x` then only the
+    /// number of channels counts, and `y` is not written.
+    ///
+    /// # Errors
+    /// A size that does not fit, by the name of the field.
+    pub fn ready(self) -> Result<Ready<'a, 'b, T>, ShapeError> {
+        ready(self)
     }
 }
 
-/// The body of [`Solo::run`] for one element type.
-pub(crate) fn solo<T: Real>(mut args: Solo<'_, '_, T>) -> Result<(), ShapeError> {
+/// One row through a layer, its sizes compared: frames can come one by one.
+///
+/// Made by [`Solo::ready`].
+#[derive(Debug)]
+pub struct Ready<'a, 'b, T> {
+    isa: Isa,
+    first: SoloStage<'a, T>,
+    second: Option<SoloStage<'a, T>>,
+    row: Row<T>,
+    life: PhantomData<(&'a [T], &'b mut [T])>,
+}
+
+// SAFETY: it has borrowed all that its pointers point to, the weights and x shared, the rest for itself alone.
+unsafe impl<T: Send + Sync> Send for Ready<'_, '_, T> {}
+
+impl<T: Real> Ready<'_, '_, T> {
+    /// Computes the next step from a frame `x`, `[I]`, and writes its output to `y`, `[units]`. The state that a step wrote, in
+    /// the second planes at first, is what the next one reads. Nothing is allocated.
+    ///
+    /// # Errors
+    /// `"x channels"` or `"y channels"` does not fit; then nothing was computed.
+    #[inline(always)]
+    pub fn step(&mut self, x: &[T], y: &mut [T]) -> Result<(), ShapeError> {
+        ShapeError::same("x channels", self.row.channels, x.len())?;
+        ShapeError::same("y channels", self.row.units, y.len())?;
+        (self.row.x, self.row.y, self.row.time) = (x.as_ptr(), y.as_mut_ptr(), 1);
+        T::solo(self);
+        // The frame is the caller's again.
+        self.row.time = 0;
+        self.row.turn ^= 1;
+        Ok(())
+    }
+}
+
+/// The body of [`Solo::ready`].
+fn ready<'a, 'b, T: Real>(mut args: Solo<'a, 'b, T>) -> Result<Ready<'a, 'b, T>, ShapeError> {
     let x = args.x.shape();
     ShapeError::same("x rows", 1, x.batch)?;
     let units = args.second.as_ref().unwrap_or(&args.first).recurrent.shape().units;
@@ -80,8 +125,11 @@ pub(crate) fn solo<T: Real>(mut args: Solo<'_, '_, T>) -> Result<(), ShapeError>
         (y, y_stride) = (to.as_mut_ptr(), shape.time_stride);
     }
     let row = Row {
-        lanes: <T as Dispatch>::lanes(args.isa),
-        x: args.x,
+        x: args.x.as_ptr(),
+        x_stride: x.time_stride,
+        time: x.time,
+        channels: x.channels,
+        units,
         h: Pair::of(&mut args.h),
         c: Pair::of(&mut args.c),
         between: Pair::of(&mut args.between),
@@ -89,33 +137,29 @@ pub(crate) fn solo<T: Real>(mut args: Solo<'_, '_, T>) -> Result<(), ShapeError>
         y_stride,
         walk: args.walk,
         reverse: args.reverse,
+        turn: 0,
     };
-    let (isa, row) = (args.isa, &row);
-    let Some(second) = &args.second else {
-        return args.first.kind.visit(Visit {
-            isa,
-            row,
-            stage: &args.first,
-            last: true,
-            check: true,
-            steps: 0..x.time,
-        });
-    };
-    let visit = |second: Option<&SoloStage<'_, T>>, check, steps| {
-        let (stage, last) = second.map_or((&args.first, false), |second| (second, true));
-        stage.kind.visit(Visit { isa, row, stage, last, check, steps })
-    };
-    visit(None, true, 0..0)?;
-    visit(Some(second), true, 0..0)?;
-    for s in 0..x.time {
-        visit(None, false, s..s + 1)?;
-        visit(Some(second), false, s..s + 1)?;
+    let lanes = <T as Dispatch>::lanes(args.isa);
+    row.check(lanes, &args.first, args.second.is_none())?;
+    if let Some(second) = &args.second {
+        row.check(lanes, second, true)?;
     }
-    Ok(())
+    Ok(Ready { isa: args.isa, first: args.first, second: args.second, row, life: PhantomData })
+}
+
+/// All steps of the row of `ready`.
+pub(crate) fn solo<T: Real>(ready: &mut Ready<'_, '_, T>) {
+    let Ready { isa, first, second, row, .. } = &*ready;
+    let visit = |stage: &SoloStage<'_, T>, last, steps| stage.kind.visit(Visit { isa: *isa, row, stage, last, steps });
+    let Some(second) = second else { return visit(first, true, 0..row.time) };
+    for s in 0..row.time {
+        visit(first, false, s..s + 1);
+        visit(second, true, s..s + 1);
+    }
 }
 
 /// Two planes, each of at least `len` values.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Pair<T> {
     planes: [*mut T; 2],
     len: usize,
@@ -129,9 +173,15 @@ impl<T> Pair<T> {
 }
 
 /// All that the steps of a row share.
-struct Row<'a, T> {
-    lanes: usize,
-    x: SeqRef<'a, T>,
+#[derive(Debug)]
+struct Row<T> {
+    x: *const T,
+    /// Values from one timestep to the next.
+    x_stride: usize,
+    /// Timesteps that `x`, and `y` if it is wanted, have.
+    time: usize,
+    channels: usize,
+    units: usize,
     h: Pair<T>,
     c: Pair<T>,
     between: Pair<T>,
@@ -140,9 +190,11 @@ struct Row<'a, T> {
     y_stride: usize,
     walk: Walk,
     reverse: bool,
+    /// Steps before these, modulo 2.
+    turn: usize,
 }
 
-impl<T: Real> Row<'_, T> {
+impl<T: Real> Row<T> {
     #[inline(always)]
     fn len(&self, held: Held) -> usize {
         match held {
@@ -164,13 +216,12 @@ impl<T: Real> Row<'_, T> {
     }
 
     /// Compares the sizes of a stage.
-    #[inline(always)]
-    fn check<C: Stage>(&self, stage: &SoloStage<'_, T>, last: bool) -> Result<(), ShapeError> {
-        let (of, recurrent) = (const { C::KIND.shape() }, stage.recurrent.shape());
-        check_panels(of, self.lanes, [stage.input, stage.recurrent], self.x.shape().channels)?;
-        let Wiring { operand, prev, next } = wiring(C::KIND, last);
+    fn check(&self, lanes: usize, stage: &SoloStage<'_, T>, last: bool) -> Result<(), ShapeError> {
+        let (of, recurrent) = (stage.kind.shape(), stage.recurrent.shape());
+        check_panels(of, lanes, [stage.input, stage.recurrent], self.channels)?;
+        let Wiring { operand, prev, next } = wiring(stage.kind, last);
         ShapeError::at_least("plane", recurrent.k, self.len(operand))?;
-        let padded = recurrent.units.next_multiple_of(self.lanes);
+        let padded = recurrent.units.next_multiple_of(lanes);
         for &held in prev.iter().chain(next) {
             ShapeError::at_least("plane", padded, self.len(held))?;
         }
@@ -178,35 +229,30 @@ impl<T: Real> Row<'_, T> {
     }
 }
 
-/// Some steps of a stage, to be checked, or checked before; made by [`solo`] alone.
+/// Some steps of a stage; made by [`solo`] alone.
 struct Visit<'a, T> {
     isa: Isa,
-    row: &'a Row<'a, T>,
+    row: &'a Row<T>,
     stage: &'a SoloStage<'a, T>,
     last: bool,
-    check: bool,
     steps: Range<usize>,
 }
 
 impl<T: Real> StageVisitor for Visit<'_, T> {
-    type Out = Result<(), ShapeError>;
+    type Out = ();
 
     #[inline(always)]
-    fn visit<C: Stage>(self, stage: C) -> Self::Out {
-        let Visit { isa, row, stage: SoloStage { input, recurrent, .. }, last, check, steps } = self;
-        if check {
-            row.check::<C>(self.stage, last)?;
-        }
+    fn visit<C: Stage>(self, stage: C) {
+        let Visit { isa, row, stage: SoloStage { input, recurrent, .. }, last, steps } = self;
         let (input, recurrent) = (input.whole(), recurrent.whole());
         T::dispatch(isa, &Steps { stage, row, input, recurrent, last, steps });
-        Ok(())
     }
 }
 
 /// Some steps of a stage. All sizes were compared.
 struct Steps<'a, T, C> {
     stage: C,
-    row: &'a Row<'a, T>,
+    row: &'a Row<T>,
     input: PanelRef<'a, T>,
     recurrent: PanelRef<'a, T>,
     last: bool,
@@ -262,20 +308,20 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
     /// Where step `s` in the order of processing reads and writes.
     #[inline(always)]
     fn places(&self, s: usize) -> Step<T> {
-        let (row, x) = (self.row, self.row.x.shape());
-        let t = if row.walk == Walk::Forward { s } else { x.time - 1 - s };
+        let (row, turn) = (self.row, self.row.turn + s);
+        let t = if row.walk == Walk::Forward { s } else { row.time - 1 - s };
         let t_out = if row.walk == Walk::Flipped { s } else { t };
         let Wiring { operand, prev: reads, next: writes } = wiring(C::KIND, self.last);
         let (mut prev, mut next) = ([std::ptr::null(); MAX_PLANES], [std::ptr::null_mut(); MAX_PLANES]);
         for (plane, &held) in prev.iter_mut().zip(reads) {
-            *plane = row.plane(held, s).cast_const();
+            *plane = row.plane(held, turn).cast_const();
         }
         for (plane, &held) in next.iter_mut().zip(writes) {
-            *plane = row.plane(held, s + 1);
+            *plane = row.plane(held, turn + 1);
         }
         Step {
-            x: row.x.as_ptr().wrapping_add(t * x.time_stride),
-            operand: row.plane(operand, s),
+            x: row.x.wrapping_add(t * row.x_stride),
+            operand: row.plane(operand, turn),
             prev,
             next,
             y: if self.last && !row.y.is_null() {
@@ -295,7 +341,7 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
         let bytes = size_of_val(self.input.data()) + size_of_val(self.recurrent.data());
         let most = if bytes > FIRST_CACHE { most.min(few_blocks(<C::Recurrent<()> as Block<()>>::N)) } else { most };
         let places = self.places(number);
-        let reverse = self.row.reverse != (number % 2 == 1);
+        let reverse = self.row.reverse != ((self.row.turn + number) % 2 == 1);
         let blocks = self.recurrent.shape().units.div_ceil(S::LANES);
         let mut done = 0;
         while done < blocks {

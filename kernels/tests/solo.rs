@@ -9,7 +9,7 @@ use gatefold_kernels::mat::{MatMut, MatRef};
 use gatefold_kernels::pack::{GateOrder, Panel, PanelShape};
 use gatefold_kernels::relay::Walk;
 use gatefold_kernels::seq::{SeqMut, SeqRef, SeqShape};
-use gatefold_kernels::solo::{Solo, SoloStage};
+use gatefold_kernels::solo::{Ready, Solo, SoloStage};
 use gatefold_kernels::step::Step;
 
 fn values(len: usize, seed: usize) -> Vec<f32> {
@@ -144,4 +144,48 @@ fn other_sizes_are_refused_by_name() {
     assert_eq!(refused(1, 3, planes, [2, 1, 4], &recurrent), Some("y channels"));
     assert_eq!(refused(1, 3, planes, [2, 1, 4], &narrower), Some("input units"));
     assert_eq!(refused(1, 3, planes, y, &of_gru), Some("recurrent gates"));
+}
+
+/// An LSTM of 5 units over 3 features, ready for frames whichever the walk.
+fn with_ready(walk: Walk, test: impl FnOnce(&mut Ready<'_, '_, f32>)) {
+    let (isa, kind) = (Isa::available()[0], StageKind::Lstm);
+    let [input, recurrent] = panels(isa, kind, 3, 5);
+    // What was there at first is not read by steps.
+    let x = values(3 * 4, 0);
+    let x = SeqRef::new(&x, SeqShape::time_major(4, 1, 3)).unwrap();
+    let mut memory = [(); 2].map(|()| [vec![0.0; 16], vec![f32::NAN; 16]]);
+    let [[h0, h1], [c0, c1]] = &mut memory;
+    let first = SoloStage { kind, input: &input, recurrent: &recurrent };
+    let (h, c, between) = ([&mut h0[..], h1], [&mut c0[..], c1], [&mut [][..], &mut []]);
+    test(&mut Solo { isa, first, second: None, x, h, c, between, y: None, walk, reverse: false }.ready().unwrap());
+}
+
+#[test]
+fn frames_come_one_by_one_whichever_the_walk() {
+    let frames = values(3 * 3, 9);
+    let outputs = |walk| {
+        let mut y = vec![f32::NAN; 3 * 5];
+        with_ready(walk, |ready| {
+            for (x, y) in frames.chunks(3).zip(y.chunks_mut(5)) {
+                ready.step(x, y).unwrap();
+            }
+        });
+        y.iter().map(|y| y.to_bits()).collect::<Vec<_>>()
+    };
+    let forward = outputs(Walk::Forward);
+    assert!(forward[..5] != forward[5..10] && forward.iter().all(|&y| !f32::from_bits(y).is_nan()));
+    assert_eq!(outputs(Walk::Backward), forward);
+    assert_eq!(outputs(Walk::Flipped), forward);
+}
+
+#[test]
+fn frames_of_other_sizes_are_refused_by_name() {
+    with_ready(Walk::Forward, |ready| {
+        let mut named = |x: usize, y: usize| ready.step(&values(x, 0), &mut vec![0.0; y]).err().map(|e| e.argument);
+        assert_eq!(named(3, 5), None);
+        assert_eq!(named(2, 5), Some("x channels"));
+        assert_eq!(named(4, 5), Some("x channels"));
+        assert_eq!(named(3, 4), Some("y channels"));
+        assert_eq!(named(3, 6), Some("y channels"));
+    });
 }

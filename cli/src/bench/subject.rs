@@ -25,6 +25,10 @@ pub trait Work: Sized {
     fn call(&mut self) -> Result<()>;
     /// What [`Timed::error`] says, of a call.
     fn error(&mut self, options: Options) -> Result<f64>;
+    /// How long calls take, one after the other.
+    fn calls(&mut self, budget: f64) -> Result<Timing> {
+        timing::median(budget, || self.call())
+    }
 }
 
 /// Measures `case`. The calls come from inside a pool of as many threads as the case has.
@@ -32,7 +36,7 @@ pub fn time<W: Work>(case: Case, options: Options, budget: f64) -> Result<Timed>
     let work = || {
         let mut work = W::new(case, options)?;
         let error = work.error(options)?;
-        Ok(Timed { timing: timing::median(budget, || work.call())?, error })
+        Ok(Timed { timing: work.calls(budget)?, error })
     };
     if case.threads == 1 { work() } else { pool(case.threads)?.install(work) }
 }
@@ -79,6 +83,16 @@ impl<T: Element> Work for Subject<T> {
         let x = time_major(&self.x, [time, batch, input])?;
         let y = Output::Sequence(time_major_mut(&mut self.y, [time, batch, hidden])?);
         Ok(self.layer.forward_into(x, &mut self.state, y, &mut self.workspace)?)
+    }
+
+    /// Of single steps of a row as a stream of frames makes them.
+    fn calls(&mut self, budget: f64) -> Result<Timing> {
+        let Subject { case, layer, x, y, state, workspace } = self;
+        if (case.sizes.batch, case.sizes.time) != (1, 1) {
+            return timing::median(budget, || self.call());
+        }
+        let mut steps = layer.steps(state, workspace)?;
+        timing::median(budget, || Ok(steps.step(x, y)?))
     }
 
     fn error(&mut self, options: Options) -> Result<f64> {

@@ -1,0 +1,135 @@
+//! Frames one by one: the bits of whole sequences, for every cell, option, backend and instruction set; what is refused.
+
+mod common;
+mod counting;
+mod reference;
+
+use common::Value;
+use common::choice::{Choice, Chosen};
+use common::model::Bias;
+use common::numbers::Random;
+use common::{everything, on_one_thread};
+use counting::allocations;
+use gatefold::cell::{Activation, Cell, Reset};
+use gatefold::seq::time_major;
+use gatefold::{Backend, Isa, Layer, Options, Steps};
+
+const CELLS: [Cell; 5] = [
+    Cell::SimpleRnn { activation: Activation::Tanh },
+    Cell::SimpleRnn { activation: Activation::Relu },
+    Cell::Lstm,
+    Cell::Gru { reset: Reset::After },
+    Cell::Gru { reset: Reset::Before },
+];
+
+/// Less than a vector, whole ones, and several with a tail.
+const SIZES: [[usize; 2]; 4] = [[1, 1], [3, 7], [8, 16], [5, 37]];
+
+const TIME: usize = 5;
+
+fn choices(cell: Cell) -> Vec<Choice> {
+    let mut choices = vec![Choice::default(), Choice { clip: Some(0.3), ..Choice::default() }];
+    if cell == Cell::Lstm {
+        choices.push(Choice { projection: Some(3), ..Choice::default() });
+        choices.push(Choice { peepholes: true, ..Choice::default() });
+    }
+    choices
+}
+
+fn bits<T: Value>(values: &[T]) -> Vec<u64> {
+    values.iter().map(|value| value.to_f64().to_bits()).collect()
+}
+
+/// Some frames by a call, the others one by one, and those by a call that goes on from there.
+fn check<T: Value>(layer: &Layer<T>, x: &[T]) {
+    let (input, output) = (layer.dims().input, layer.dims().output());
+    let whole = layer.forward(time_major(x, [TIME, 1, input]).unwrap(), None).unwrap();
+    let mut state = layer.state(1).unwrap();
+    let mut workspace = layer.workspace(1, 1).unwrap();
+    let mut y = vec![T::NAN; TIME * output];
+    let first = layer.forward(time_major(&x[..input], [1, 1, input]).unwrap(), Some(&state)).unwrap();
+    y[..output].copy_from_slice(&first.y);
+    state.clone_from(&first.state);
+    let mut steps = layer.steps(&mut state, &mut workspace).unwrap();
+    for t in 1..TIME - 1 {
+        steps.step(&x[t * input..][..input], &mut y[t * output..][..output]).unwrap();
+    }
+    let last = layer.forward(time_major(&x[(TIME - 1) * input..], [1, 1, input]).unwrap(), Some(&state)).unwrap();
+    y[(TIME - 1) * output..].copy_from_slice(&last.y);
+    assert_eq!(bits(&y), bits(&whole.y), "{:?}", layer.dims());
+    assert_eq!(bits(&last.state.h_to_vec()), bits(&whole.state.h_to_vec()));
+    assert_eq!(last.state.c_to_vec().map(|c| bits(&c)), whole.state.c_to_vec().map(|c| bits(&c)));
+}
+
+fn every_layer<T: Value>() {
+    for options in everything() {
+        for cell in CELLS {
+            for choice in choices(cell) {
+                for (seed, [input, hidden]) in SIZES.into_iter().enumerate() {
+                    let chosen = Chosen::<T>::random(cell, [input, hidden], Bias::Both, choice, seed as u64);
+                    let layer = Layer::new(chosen.weights(), options.clone()).unwrap();
+                    check(&layer, &Random(7).values(TIME * input, 1.0));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn frames_give_the_bits_of_the_sequence() {
+    every_layer::<f32>();
+    every_layer::<f64>();
+}
+
+fn gru(options: Options) -> Layer<f32> {
+    let cell = Cell::Gru { reset: Reset::Before };
+    Layer::new(Chosen::random(cell, [3, 20], Bias::Both, Choice::default(), 1).weights(), options).unwrap()
+}
+
+#[test]
+fn other_sizes_are_refused_and_change_nothing() {
+    for backend in common::backends() {
+        let layer = gru(on_one_thread(backend, Isa::available()[0]));
+        let mut workspace = layer.workspace(1, 1).unwrap();
+        let refused = layer.steps(&mut layer.state(2).unwrap(), &mut workspace).unwrap_err();
+        assert_eq!(refused.to_string(), "state rows: expected 1 value, found 2");
+        let other = Chosen::<f32>::random(Cell::Lstm, [3, 20], Bias::Both, Choice::default(), 1);
+        let other = Layer::new(other.weights(), Options::default()).unwrap();
+        assert!(layer.steps(&mut other.state(1).unwrap(), &mut workspace).is_err());
+
+        let mut state = layer.state(1).unwrap();
+        let mut y = [f32::NAN; 21];
+        let mut steps = layer.steps(&mut state, &mut workspace).unwrap();
+        for (x, y) in [(&[0.0; 2][..], 20), (&[0.0; 4], 20), (&[0.0; 3], 19), (&[0.0; 3], 21)] {
+            let named = if x.len() == 3 { "y channels" } else { "x channels" };
+            let refused = steps.step(x, &mut [f32::NAN; 21][..y]).unwrap_err().to_string();
+            assert!(refused.starts_with(named), "{refused}");
+        }
+        steps.step(&[0.5; 3], &mut y[..20]).unwrap();
+        assert!(y[20].is_nan());
+        assert_eq!(y[..20], state.h_to_vec());
+        let once = layer.forward(time_major(&[0.5; 3], [1, 1, 3]).unwrap(), None).unwrap();
+        assert_eq!(bits(&once.y), bits(&y[..20]));
+    }
+}
+
+#[test]
+fn nothing_is_allocated_and_another_thread_may_go_on() {
+    fn is_send<T: Send>(_: &T) {}
+    for &isa in Isa::available() {
+        for layer in [gru(on_one_thread(Backend::Native, isa)), {
+            let choice = Choice { clip: Some(2.0), ..Choice::default() };
+            let chosen = Chosen::random(Cell::Lstm, [3, 20], Bias::Both, choice, 2);
+            Layer::new(chosen.weights(), on_one_thread(Backend::Native, isa)).unwrap()
+        }] {
+            let (mut state, mut workspace) = (layer.state(1).unwrap(), layer.workspace(1, 1).unwrap());
+            let mut y = [0.0; 20];
+            let count = allocations(|| {
+                let mut steps: Steps<'_, f32> = layer.steps(&mut state, &mut workspace).unwrap();
+                is_send(&steps);
+                (0..3).for_each(|_| steps.step(&[0.1; 3], &mut y).unwrap());
+            });
+            assert_eq!(count, 0);
+        }
+    }
+}
