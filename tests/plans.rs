@@ -65,7 +65,7 @@ fn plans_change_no_bit_and_allocate_nothing() {
     let pool = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     for &isa in Isa::available() {
         for cell in CELLS {
-            for sizes @ [time, batch] in [[9, 5], [3, 1], [1, 2]] {
+            for sizes @ [time, batch] in [[9, 5], [3, 1], [1, 2], [2, 150]] {
                 let x = values(time * batch * INPUT);
                 let x = time_major(&x, [time, batch, INPUT]).unwrap();
                 let expected = layer(cell, isa, Threads::One, None).forward(x, None).unwrap().y;

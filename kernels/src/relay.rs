@@ -15,7 +15,7 @@ use crate::pack::{GateOrder, Panel, PanelRef};
 use crate::real::Real;
 use crate::seq::{SeqMut, SeqRef};
 use crate::shape::ShapeError;
-use crate::tile::Product;
+use crate::tile::{CHUNK, Product};
 use std::ops::Range;
 
 /// Every timestep of a layer, for N rows.
@@ -190,9 +190,15 @@ pub(crate) fn relay<T: Real>(mut args: Relay<'_, '_, T>) -> Result<(), ShapeErro
     });
     let stages = std::array::from_fn(|_| stages.next());
     let Relay { isa, x, walk, block, reverse, .. } = args;
-    let shared = Shared { isa, stages, count, x, planes, y, walk, block, reverse };
-    // SAFETY: `check` compared all sizes; rounds come in order, each share once.
-    lead(args.threads, time * count, |round, share| unsafe { shared.round(round, share) });
+    let mut shared = Shared { isa, stages, count, x, planes, y, walk, block, reverse };
+    // Rows that one thread takes through all steps at once: what they need beside the weights stays in its caches.
+    let rows = if args.threads > 1 { batch } else { batch.div_ceil(batch.div_ceil(CHUNK)) };
+    for from in (0..batch).step_by(rows) {
+        shared.x = x.rows(from, rows.min(batch - from))?;
+        // SAFETY: `check` compared all sizes; rounds come in order, each share once.
+        lead(args.threads, time * count, |round, share| unsafe { shared.round(round, share) });
+        shared.skip(rows);
+    }
     Ok(())
 }
 
@@ -258,6 +264,15 @@ pub(crate) fn check_panels<T: Real>(
 }
 
 impl<T: Real> Shared<'_, T> {
+    /// Leaves out the first `rows` rows of all that is read and written, but for x.
+    fn skip(&mut self, rows: usize) {
+        let Planes { h, c, between } = &mut self.planes;
+        let planes = [h, c, between].into_iter().flatten();
+        for plane in planes.chain(self.y.as_mut().map(|(plane, _)| plane)) {
+            plane.ptr = plane.at(rows, 0);
+        }
+    }
+
     /// One stage of one step, for the unit blocks of a share.
     ///
     /// # Safety

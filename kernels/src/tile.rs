@@ -74,7 +74,7 @@ pub(crate) struct Product<'a, T, E> {
 }
 
 /// Most rows of a chunk. The more there are, the fewer times weights are read from where they are, and the larger the sums.
-const CHUNK: usize = 64;
+pub(crate) const CHUNK: usize = 64;
 
 /// Sums of a chunk of rows by a group of unit blocks, in vectors: 16 kB with the longest ones, on the stack.
 const SUMS: usize = 4 * CHUNK;
