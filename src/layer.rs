@@ -309,7 +309,7 @@ impl<T: Element> Layer<T> {
         y.check(time, batch, input.packed_rows(), self.dims.output())?;
         if tape.is_none()
             && let Some(row) = Row::of(&input, &self.stages, self.bytes)
-            && self.is_for_one(threads, [time, batch])
+            && self.is_for_one(threads, time)
         {
             return row.run(state, y, workspace);
         }
@@ -326,9 +326,14 @@ impl<T: Element> Layer<T> {
         Ok(())
     }
 
-    /// Whether one thread had better compute a call alone. Weights that stay in its first cache are never shared.
-    pub(crate) fn is_for_one(&self, threads: Threads, [time, batch]: [usize; 2]) -> bool {
-        self.bytes <= Caches::of_machine().l1 || self.plan_on(threads, time, batch).gang == 1
+    /// Whether one thread had better compute the steps of a row alone. Weights that stay in its first cache are never shared.
+    pub(crate) fn is_for_one(&self, threads: Threads, time: usize) -> bool {
+        threads == Threads::One
+            || self.bytes <= Caches::of_machine().l1
+            || match self.fixed {
+                Some(plan) => plan.gang <= 1,
+                None => threads.gang(self.dims, time, 1) == 1,
+            }
     }
 
     /// All steps of arguments that were checked.

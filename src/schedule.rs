@@ -124,6 +124,15 @@ const WORTH_A_GANG_AWAKE: f64 = 5e5;
 const UNITS_OF_A_MEMBER: usize = 64;
 
 impl Threads {
+    /// Threads of those that there are now that share the units of a step. They are counted only where it is worth more than
+    /// one.
+    pub(crate) fn gang(self, dims: Dims, time: usize, batch: usize) -> usize {
+        match gang(dims, time, batch) {
+            0 | 1 => 1,
+            useful => useful.min(self.count()),
+        }
+    }
+
     /// The plan for `[T, N, I]` with the threads that there are now. They are counted only where the work is worth more
     /// than one: counting starts rayon's global pool.
     pub(crate) fn plan(self, dims: Dims, time: usize, batch: usize, bytes: usize) -> Plan {

@@ -57,7 +57,7 @@ impl<T: Element> Layer<T> {
 
     /// The stages that a row goes through one step at a time, if that is the way for this layer.
     fn short(&self) -> Option<Short<'_, T>> {
-        self.is_for_one(self.threads(), [1, 1]).then(|| Short::of(self.stages())).flatten()
+        self.is_for_one(self.threads(), 1).then(|| Short::of(self.stages())).flatten()
     }
 }
 

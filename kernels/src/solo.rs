@@ -140,9 +140,10 @@ fn ready<'a, 'b, T: Real>(mut args: Solo<'a, 'b, T>) -> Result<Ready<'a, 'b, T>,
         turn: 0,
     };
     let lanes = <T as Dispatch>::lanes(args.isa);
-    row.check(lanes, &args.first, args.second.is_none())?;
+    let check = |stage: &SoloStage<'_, T>, last| stage.kind.visit(Check { row: &row, lanes, stage, last });
+    check(&args.first, args.second.is_none())?;
     if let Some(second) = &args.second {
-        row.check(lanes, second, true)?;
+        check(second, true)?;
     }
     Ok(Ready { isa: args.isa, first: args.first, second: args.second, row, life: PhantomData })
 }
@@ -214,16 +215,28 @@ impl<T: Real> Row<T> {
             Held::Second => self.between.planes[1],
         }
     }
+}
 
-    /// Compares the sizes of a stage.
-    fn check(&self, lanes: usize, stage: &SoloStage<'_, T>, last: bool) -> Result<(), ShapeError> {
-        let (of, recurrent) = (stage.kind.shape(), stage.recurrent.shape());
-        check_panels(of, lanes, [stage.input, stage.recurrent], self.channels)?;
-        let Wiring { operand, prev, next } = wiring(stage.kind, last);
-        ShapeError::at_least("plane", recurrent.k, self.len(operand))?;
-        let padded = recurrent.units.next_multiple_of(lanes);
+/// Compares the sizes of a stage.
+struct Check<'a, T> {
+    row: &'a Row<T>,
+    lanes: usize,
+    stage: &'a SoloStage<'a, T>,
+    last: bool,
+}
+
+impl<T: Real> StageVisitor for Check<'_, T> {
+    type Out = Result<(), ShapeError>;
+
+    #[inline(always)]
+    fn visit<C: Stage>(self, _: C) -> Self::Out {
+        let Check { row, lanes, stage: SoloStage { input, recurrent, .. }, last } = self;
+        check_panels(const { C::KIND.shape() }, lanes, [input, recurrent], row.channels)?;
+        let Wiring { operand, prev, next } = wiring(C::KIND, last);
+        ShapeError::at_least("plane", recurrent.shape().k, row.len(operand))?;
+        let padded = recurrent.shape().units.next_multiple_of(lanes);
         for &held in prev.iter().chain(next) {
-            ShapeError::at_least("plane", padded, self.len(held))?;
+            ShapeError::at_least("plane", padded, row.len(held))?;
         }
         Ok(())
     }

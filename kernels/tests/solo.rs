@@ -164,7 +164,7 @@ fn with_ready(walk: Walk, test: impl FnOnce(&mut Ready<'_, '_, f32>)) {
 fn frames_come_one_by_one_whichever_the_walk() {
     let frames = values(3 * 3, 9);
     let outputs = |walk| {
-        let mut y = vec![f32::NAN; 3 * 5];
+        let mut y = [f32::NAN; 3 * 5];
         with_ready(walk, |ready| {
             for (x, y) in frames.chunks(3).zip(y.chunks_mut(5)) {
                 ready.step(x, y).unwrap();
