@@ -67,7 +67,7 @@ fn every_layer<T: Value>() {
             for choice in choices(cell) {
                 for (seed, [input, hidden]) in SIZES.into_iter().enumerate() {
                     let chosen = Chosen::<T>::random(cell, [input, hidden], Bias::Both, choice, seed as u64);
-                    let layer = Layer::new(chosen.weights(), options.clone()).unwrap();
+                    let layer = Layer::new(chosen.weights(), options).unwrap();
                     check(&layer, &Random(7).values(TIME * input, 1.0));
                 }
             }
