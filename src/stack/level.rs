@@ -3,7 +3,7 @@
 use super::Outputs;
 use crate::error::{Error, Result, same};
 use crate::gemm::Element;
-use crate::input::{Direction, Input, Masked, Order, Rows};
+use crate::input::{Direction, Input, Masked, Noise, Order, Rows};
 use crate::layer::Layer;
 use crate::output::Output;
 use crate::schedule::{self, Threads};
@@ -140,6 +140,8 @@ impl<T> Level<T> {
 /// What a level is run with.
 pub(super) struct Run<'a, 'b, T> {
     pub(super) input: Input<'a, T>,
+    /// Of each direction.
+    pub(super) noise: [Noise<'a, T>; 2],
     pub(super) states: &'b mut [State<T>],
     pub(super) y: Outputs<'b, T>,
     /// One for each direction.
@@ -152,7 +154,7 @@ pub(super) struct Run<'a, 'b, T> {
 
 impl<T: Element> Level<T> {
     pub(super) fn run(&self, run: Run<'_, '_, T>) -> Result<()> {
-        let Run { mut input, states, y, workspaces, other, tapes } = run;
+        let Run { mut input, noise, states, y, workspaces, other, tapes } = run;
         let mut tapes = tapes.into_iter().flatten();
         let tapes = [tapes.next(), tapes.next()];
         let merges_sequences = matches!(y, Outputs::Merged(Output::Sequence(_)));
@@ -161,20 +163,20 @@ impl<T: Element> Level<T> {
         }
         match (self, states, y) {
             (Level::One { layer, direction }, [state], Outputs::Merged(y)) => {
-                let input = input.for_layer(layer.dims().variant.attention, *direction);
+                let input = input.for_layer(layer.dims().variant.attention, *direction, noise[0]);
                 let [tape, _] = tapes;
                 layer.forward_on(layer.threads(), input, state, y, &mut workspaces[0], tape)
             }
             (Level::Both { forward, backward, .. }, [a, b], Outputs::Apart(y)) => {
-                both([forward, backward], input, [a, b], y, workspaces, tapes)
+                both([forward, backward], (input, noise), [a, b], y, workspaces, tapes)
             }
             (Level::Both { forward, backward, merge: Merge::Concat }, [a, b], Outputs::Merged(y)) => {
                 let (y_a, y_b) = y.split_channels(forward.dims().output())?;
-                both([forward, backward], input, [a, b], [y_a, y_b], workspaces, tapes)
+                both([forward, backward], (input, noise), [a, b], [y_a, y_b], workspaces, tapes)
             }
             (Level::Both { forward, backward, merge }, [a, b], Outputs::Merged(mut y)) => {
                 let like = y.like(other, backward.dims().output())?;
-                both([forward, backward], input, [a, b], [y.reborrow(), like], workspaces, tapes)?;
+                both([forward, backward], (input, noise), [a, b], [y.reborrow(), like], workspaces, tapes)?;
                 merge.into_output(y, other)
             }
             _ => Err(Error::Unsupported { what: "outputs apart", why: "the last layer has one direction" }),
@@ -185,7 +187,7 @@ impl<T: Element> Level<T> {
 /// Both directions over the same input, at once where rows are too few to occupy all threads.
 fn both<T: Element>(
     layers: [&Layer<T>; 2],
-    input: Input<'_, T>,
+    (input, noise): (Input<'_, T>, [Noise<'_, T>; 2]),
     [a, b]: [&mut State<T>; 2],
     [y_a, y_b]: [Output<'_, T>; 2],
     [workspace_a, workspace_b]: &mut [Workspace<T>; 2],
@@ -195,8 +197,9 @@ fn both<T: Element>(
     let threads = layers.map(Layer::threads);
     let apart = Threads::apart(threads, layers.map(Layer::dims), time, batch);
     let threads = if apart { [Threads::One; 2] } else { threads };
-    let input_of = |layer: &Layer<T>, direction| input.for_layer(layer.dims().variant.attention, direction);
-    let inputs = [input_of(layers[0], Direction::Forward), input_of(layers[1], Direction::Reverse(Order::Input))];
+    let directions = [Direction::Forward, Direction::Reverse(Order::Input)];
+    let input_of = |i: usize| input.for_layer(layers[i].dims().variant.attention, directions[i], noise[i]);
+    let inputs = [input_of(0), input_of(1)];
     schedule::both(
         apart,
         || layers[0].forward_on(threads[0], inputs[0], a, y_a, workspace_a, tape_a),
