@@ -192,7 +192,6 @@ impl<T: Element> Stack<T> {
         workspace.reserve(&self.levels, rows, batch)?;
         let StackWorkspace { layers: workspaces, between: [read, write], other, .. } = workspace;
         let (mut states, mut tapes, mut number) = (state.states_mut(), tapes, 0);
-        let noises = input.stack_noise;
         let Some((last, lower)) = self.levels.split_last() else { return Ok(()) };
         for (i, level) in lower.iter().enumerate() {
             let from = match i.checked_sub(1) {
@@ -202,9 +201,8 @@ impl<T: Element> Stack<T> {
             let (now, later) = states.split_at_mut(level.directions());
             let y = Outputs::Merged(room(&input, write, rows, level.output())?);
             let (first, rest) = tapes.map(|tapes| tapes.split_at_mut(level.directions())).unzip();
-            let noise = noises.level(number);
-            level.run(Run { input: from, noise, states: now, y, workspaces, other, tapes: first })?;
-            if let Some(mask) = noises.above(i) {
+            level.run(Run { input: from, number, states: now, y, workspaces, other, tapes: first })?;
+            if let Some(mask) = input.stack_noise.above(i) {
                 noise::multiply(&mut write[..rows * level.output()], mask);
             }
             std::mem::swap(read, write);
@@ -214,7 +212,7 @@ impl<T: Element> Stack<T> {
             Some(below) => above(&input, read, rows, below.output())?,
             None => input,
         };
-        last.run(Run { input: from, noise: noises.level(number), states, y, workspaces, other, tapes })
+        last.run(Run { input: from, number, states, y, workspaces, other, tapes })
     }
 
     /// Everything that could be refused, before anything is written.

@@ -203,6 +203,7 @@ fn one_answer_on_any_threads() {
 
 /// Of sizes where the layers of a stack without masks run side by side.
 #[test]
+#[cfg(feature = "rayon")]
 fn no_wave_passes_over_masks() {
     let level = |above| Drawn {
         cells: [CELLS[3]; 2],
@@ -215,7 +216,8 @@ fn no_wave_passes_over_masks() {
     };
     let case = Case { levels: vec![level(1), level(0), level(0)], time: 601, batch: 1, lengths: None, seed: 2 };
     let problem = Problem::<f32>::new(case, Options::default());
-    same(&problem.by_layers().0, &problem.forward());
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    same(&problem.by_layers().0, &pool.install(|| problem.forward()));
 }
 
 /// Masks of ones and no masks.
@@ -296,9 +298,7 @@ fn refuses_by_name() {
     };
     let x = Input::from(time_major(&data[..time * batch * 3], [time, batch, 3]).unwrap());
     let matrix = |rows, cols| Some(MatRef::dense(&data, rows, cols).unwrap());
-    let seq = |time, batch, channels| {
-        Some(SeqRef::new(&data, SeqShape::time_major(time, batch, channels)).unwrap())
-    };
+    let seq = |time, batch, channels| Some(SeqRef::new(&data, SeqShape::time_major(time, batch, channels)).unwrap());
     let none = Noise::default();
     let message = |stack: &Stack<f64>, input: Input<'_, f64>| {
         let (mut state, mut tape, mut workspace) =
@@ -332,7 +332,10 @@ fn refuses_by_name() {
     starts(between(&[seq(3, batch, 10)]), "between timesteps: expected 4");
     starts(between(&[seq(time, 2, 10)]), "between rows: expected 3");
     starts(between(&[seq(time, batch, 5)]), "between channels: expected 10");
-    starts(message(&lstm, x.zoneout(seq(time, batch, hidden).unwrap())), "dropout or zoneout of a stack is not supported");
+    starts(
+        message(&lstm, x.zoneout(seq(time, batch, hidden).unwrap())),
+        "dropout or zoneout of a stack is not supported",
+    );
 
     let packed = Input::packed(matrix(1, 3).unwrap(), &[1]);
     let (zoned, masks) = (last(Noise { zoneout: seq(1, 1, hidden), ..none }), [seq(1, 1, 10)]);

@@ -101,11 +101,6 @@ impl<'a, T: Copy> StackNoise<'a, T> {
         self.layers.get(index).copied().unwrap_or_default()
     }
 
-    /// Of the directions of a level, the first of which stands at `index`. There may be only one.
-    pub(crate) fn level(&self, index: usize) -> [Noise<'a, T>; 2] {
-        [self.layer(index), self.layer(index + 1)]
-    }
-
     /// Above the level that stands at `index`.
     pub(crate) fn above(&self, index: usize) -> Option<SeqRef<'a, T>> {
         self.between.get(index).copied().flatten()
@@ -130,7 +125,10 @@ impl<'a, T: Copy> StackNoise<'a, T> {
             return PACKED;
         }
         let names = ["between timesteps", "between rows", "between channels"];
-        self.between.iter().zip(given).try_for_each(|(mask, channels)| check_sequence(names, *mask, [time, batch, channels]))
+        self.between
+            .iter()
+            .zip(given)
+            .try_for_each(|(mask, channels)| check_sequence(names, *mask, [time, batch, channels]))
     }
 }
 

@@ -5,11 +5,11 @@ use super::common::choice::{Choice, Chosen};
 use super::common::model::Bias;
 use super::common::numbers::Random;
 use gatefold::cell::Cell;
-use gatefold::weights::WeightsMut;
 use gatefold::seq::{MatRef, SeqRef, SeqShape, time_major, time_major_mut};
+use gatefold::weights::WeightsMut;
 use gatefold::{
-    Accumulate, Direction, Element, Grads, Input, Layer, Level, Merge, Noise, Options, Order, Output, Stack,
-    StackGrads, StackNoise, StackState, StackTape, StackWorkspace, Tape, Upstream, Workspace,
+    Accumulate, Direction, Element, Grads, Input, Layer, Level, Merge, Noise, Options, Output, Stack, StackGrads,
+    StackNoise, StackState, StackTape, StackWorkspace, Tape, Upstream, Workspace,
 };
 
 pub const INPUT: usize = 3;
@@ -65,8 +65,7 @@ impl<T: Value> Problem<T> {
             let layer = |which: usize| {
                 let seed = case.seed.wrapping_add((2 * i + which) as u64);
                 let choice = Choice { projection: level.projection, ..Choice::default() };
-                let chosen =
-                    Chosen::<T>::random(level.cells[which], [input, level.hidden], Bias::Both, choice, seed);
+                let chosen = Chosen::<T>::random(level.cells[which], [input, level.hidden], Bias::Both, choice, seed);
                 Layer::new(chosen.weights(), options).unwrap()
             };
             let level = match (level.merge, level.direction) {
@@ -213,7 +212,8 @@ impl<T: Value> Problem<T> {
             let (mut dx, first) = (vec![], level.layers().next().unwrap().0.dims().output());
             for (which, (layer, _)) in level.layers().enumerate().collect::<Vec<_>>().into_iter().rev() {
                 let (output, dims) = (layer.dims().output(), layer.dims());
-                let (channels, skip) = if output < level.output() { (level.output(), which * first) } else { (output, 0) };
+                let (channels, skip) =
+                    if output < level.output() { (level.output(), which * first) } else { (output, 0) };
                 let own = dy.chunks_exact(channels).flat_map(|row| &row[skip..][..output]);
                 let scale = if matches!(level, Level::Both { merge: Merge::Average, .. }) { 0.5 } else { 1.0 };
                 let own: Vec<T> = own.map(|&v| v * T::from_f64(scale)).collect();
@@ -225,7 +225,11 @@ impl<T: Value> Problem<T> {
                 let upstream = Upstream { dy: own, dh: Some(of_h), dc: (cells > 0).then_some(of_c) };
                 let mut grads = Grads::new();
                 layer.backward(&mut tapes.pop().unwrap(), upstream, &mut grads, Accumulate::Overwrite).unwrap();
-                dx = if dx.is_empty() { grads.dx.clone() } else { grads.dx.iter().zip(&dx).map(|(&a, &b)| a + b).collect() };
+                dx = if dx.is_empty() {
+                    grads.dx.clone()
+                } else {
+                    grads.dx.iter().zip(&dx).map(|(&a, &b)| a + b).collect()
+                };
                 layers.insert(0, grads);
             }
             dy = dx;
@@ -294,9 +298,7 @@ fn of_gradients<T>(k: usize, grads: &StackGrads<T>) -> Vec<&[T]> {
     match k {
         0 => vec![&grads.dx],
         1 => grads.layers.iter().flat_map(|g| [&g.dh0[..], &g.dc0]).collect(),
-        _ => {
-            grads.layers.iter().flat_map(|g| [&g.dw[..], &g.dr, &g.db_w, &g.db_r, &g.d_projection]).collect()
-        }
+        _ => grads.layers.iter().flat_map(|g| [&g.dw[..], &g.dr, &g.db_w, &g.db_r, &g.d_projection]).collect(),
     }
 }
 

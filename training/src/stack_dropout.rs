@@ -170,7 +170,8 @@ impl<T: Element> StackDropout<T> {
         }
         // One row, for all rows of all steps.
         let row = |channels| SeqShape { time, batch, channels, time_stride: 0, batch_stride: 0 };
-        let masks = layers(stack).zip(&self.layers).map(|(dims, [_, of_h, of_c])| self.zoneouts(dims, [of_h, of_c], row));
+        let masks =
+            layers(stack).zip(&self.layers).map(|(dims, [_, of_h, of_c])| self.zoneouts(dims, [of_h, of_c], row));
         Ok(StackMasks { layers: masks.collect::<Result<_>>()?, between: Vec::new() })
     }
 
