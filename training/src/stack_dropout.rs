@@ -111,17 +111,17 @@ impl<T: Element> StackDropout<T> {
         Ok(StackDropout { rates, share, random: Random::new(seed), layers: Vec::new(), between: Vec::new() })
     }
 
-    /// Draws masks anew for a call of T steps of N rows in training, `sizes: [T, N]`. The numbers are written where those of the
+    /// Draws masks anew for a call of T steps of N rows in training, given as `[T, N]`. The numbers are written where those of the
     /// call before were; two short lists of views are allocated.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for `sizes` that cannot be counted.
-    pub fn draw(&mut self, stack: &Stack<T>, sizes @ [time, batch]: [usize; 2]) -> Result<StackMasks<'_, T>> {
+    /// [`Error::TooLarge`] for sizes that cannot be counted.
+    pub fn draw(&mut self, stack: &Stack<T>, [time, batch]: [usize; 2]) -> Result<StackMasks<'_, T>> {
         let StackRates { between, recurrent, zoneout, zoneout_cell } = self.rates;
         let kept = |rate: f64| [T::ZERO, T::from_f64(1.0 / (1.0 - rate))];
         let stays = [T::ONE, T::ZERO];
         let random = &mut self.random;
-        let mut fill = |to: &mut Vec<T>, rate: f64, values: [T; 2], [steps, channels]: [usize; 2]| {
+        let mut fill = |to: &mut Vec<T>, rate: f64, values: [T; 2], [steps, channels]: [usize; 2]| -> Result<()> {
             let len = steps.checked_mul(batch).and_then(|rows| rows.checked_mul(channels));
             let len = len.ok_or(Error::TooLarge { argument: "sizes" })?;
             draw(random, rate, values, if rate > 0.0 { len } else { 0 }, to);
@@ -154,7 +154,7 @@ impl<T: Element> StackDropout<T> {
         Ok(StackMasks { layers: noises, between: gaps })
     }
 
-    /// What a call of `sizes: [T, N]` takes when training is over: nothing is dropped, and of every state its rate of
+    /// What a call of T steps of N rows, given as `[T, N]`, takes when training is over: nothing is dropped, and of every state its rate of
     /// zoneout stays, the expectation of what is drawn. Without zoneout there are no masks.
     ///
     /// # Errors
