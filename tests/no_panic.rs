@@ -180,7 +180,7 @@ proptest! {
         };
         let Ok(x) = SeqRef::new(&data, SeqShape::time_major(n[0], n[1], 2)) else { return Ok(()) };
         prop_assume!(n[0] <= 1000 || n[1] == 0);
-        let units = |n: usize| if n % 5 == 0 { n } else { 3 };
+        let units = |n: usize| if n.is_multiple_of(5) { n } else { 3 };
         let noise = Noise {
             recurrent_dropout: MatRef::dense(&data, n[2], units(n[3])).ok(),
             zoneout: seq(n[4], n[5], units(n[6])),
