@@ -2,7 +2,7 @@
 
 mod noise;
 
-pub(crate) use noise::Noise;
+pub use noise::{Noise, StackNoise};
 
 use crate::error::{Error, Result, same};
 use crate::seq::{MatRef, SeqRef, product};
@@ -35,6 +35,7 @@ pub struct Input<'a, T> {
     pub(crate) attention: Option<SeqRef<'a, T>>,
     pub(crate) direction: Direction,
     pub(crate) noise: Noise<'a, T>,
+    pub(crate) stack_noise: StackNoise<'a, T>,
 }
 
 /// Where the steps of a sequence stand.
@@ -112,7 +113,8 @@ impl<'a, T: Copy> Input<'a, T> {
     }
 
     fn of(x: Source<'a, T>) -> Self {
-        Input { x, rows: Rows::All, attention: None, direction: Direction::Forward, noise: Noise::NONE }
+        let (noise, stack_noise) = (Noise::default(), StackNoise::default());
+        Input { x, rows: Rows::All, attention: None, direction: Direction::Forward, noise, stack_noise }
     }
 
     /// Row n ends after `lengths[n]` steps: outputs past them are zeros, its state stays what it was after the last one, and
@@ -137,16 +139,16 @@ impl<'a, T: Copy> Input<'a, T> {
     /// Dropout of the recurrent state (Gal and Ghahramani, arXiv:1512.05287; Keras' `recurrent_dropout`): where h enters a
     /// recurrent product it is multiplied by `mask: [N, H]`, `[N, P]` with a projection, the same at every step: 0 or
     /// 1 / (1 - p), which the caller draws. Not where h is used otherwise, as in z*h of a GRU; in a GRU whose reset gate acts
-    /// before the product, also r*h is multiplied by it. A layer takes it, a stack does not.
+    /// before the product, also r*h is multiplied by it. A layer takes it; for a stack see [`Input::stack_noise`].
     pub fn recurrent_dropout(mut self, mask: MatRef<'a, T>) -> Self {
-        self.noise.dropout = Some(mask);
+        self.noise.recurrent_dropout = Some(mask);
         self
     }
 
     /// Zoneout (Krueger et al., arXiv:1606.01305): h' becomes m*h + (1-m)*h', where `m: [T, N, H]`, `[T, N, P]` with a
     /// projection, is 1 where h stays as it was and 0 elsewhere in training, as the caller draws it; for inference give its
     /// expectation everywhere, as a view of one row of p whose strides are 0. The step at time t uses m at t. A layer takes
-    /// it, a stack does not.
+    /// it; for a stack see [`Input::stack_noise`].
     ///
     /// ```
     /// use gatefold::cell::{Activation, Cell};
@@ -162,14 +164,43 @@ impl<'a, T: Copy> Input<'a, T> {
     /// # Ok::<(), gatefold::Error>(())
     /// ```
     pub fn zoneout(mut self, mask: SeqRef<'a, T>) -> Self {
-        self.noise.zoneout[0] = Some(mask);
+        self.noise.zoneout = Some(mask);
         self
     }
 
     /// The same of the cell state of an LSTM, `[T, N, H]`; h' comes from c' as it was before. Not with peepholes.
     pub fn zoneout_cell(mut self, mask: SeqRef<'a, T>) -> Self {
-        self.noise.zoneout[1] = Some(mask);
+        self.noise.zoneout_cell = Some(mask);
         self
+    }
+
+    /// The masks of dropout and zoneout of a stack: of each of its layers and directions, and between its levels. A stack takes
+    /// it, a layer does not. [`StackGrads`](crate::StackGrads) are the gradients under the same masks, which the tape keeps.
+    ///
+    /// ```
+    /// use gatefold::cell::{Activation, Cell};
+    /// use gatefold::seq::{MatRef, SeqRef, SeqShape, time_major};
+    /// use gatefold::{Input, Layer, Noise, Options, Stack, StackNoise, Weights};
+    ///
+    /// // Two layers of h' = relu(x + h): running sums.
+    /// let cell = Cell::SimpleRnn { activation: Activation::Relu };
+    /// let sum = Layer::new(Weights::new(cell, 1, 1, vec![1.0f32], vec![1.0], None, None)?, Options::default())?;
+    /// let stack = Stack::new(vec![sum.clone().into(), sum.into()])?;
+    ///
+    /// // The first keeps nothing from step to step, and twice its outputs enter the second: the same mask at all steps.
+    /// let shape = SeqShape { time: 3, batch: 1, channels: 1, time_stride: 0, batch_stride: 1 };
+    /// let forgets = Noise { recurrent_dropout: Some(MatRef::dense(&[0.0], 1, 1)?), ..Noise::default() };
+    /// let noise = StackNoise {
+    ///     layers: &[forgets, Noise::default()],
+    ///     between: &[Some(SeqRef::new(&[2.0], shape)?)],
+    /// };
+    /// let x = Input::from(time_major(&[1.0, 2.0, 4.0], [3, 1, 1])?);
+    /// assert_eq!(stack.forward(x, None)?.y, [1.0, 4.0, 11.0]);
+    /// assert_eq!(stack.forward(x.stack_noise(noise), None)?.y, [2.0, 6.0, 14.0]);
+    /// # Ok::<(), gatefold::Error>(())
+    /// ```
+    pub fn stack_noise(self, noise: StackNoise<'a, T>) -> Self {
+        Input { stack_noise: noise, ..self }
     }
 
     /// Time is walked from the last step to the first.
@@ -177,9 +208,10 @@ impl<'a, T: Copy> Input<'a, T> {
         Input { direction: Direction::Reverse(order), ..self }
     }
 
-    /// For a layer of a stack: in its direction, with attention if the layer asks for it.
-    pub(crate) fn for_layer(self, attended: bool, direction: Direction) -> Self {
-        Input { attention: self.attention.filter(|_| attended), direction, ..self }
+    /// For a layer of a stack: in its direction, with its masks, with attention if the layer asks for it.
+    pub(crate) fn for_layer(self, attended: bool, direction: Direction, noise: Noise<'a, T>) -> Self {
+        let attention = self.attention.filter(|_| attended);
+        Input { attention, direction, noise, stack_noise: StackNoise::default(), ..self }
     }
 
     /// T, N and I.
@@ -287,7 +319,7 @@ impl<'a, T: Copy> Input<'a, T> {
             Rows::Lengths(lengths) => Rows::Lengths(&lengths[from..from + rows]),
             Rows::Mask { mask, masked } => Rows::Mask { mask: mask.rows(from, rows)?, masked },
         };
-        Ok(Input { x, rows, attention, direction: self.direction, noise })
+        Ok(Input { x, rows, attention, noise, ..*self })
     }
 }
 

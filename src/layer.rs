@@ -304,6 +304,10 @@ impl<T: Element> Layer<T> {
         let [time, batch, channels] = input.sizes();
         same("x channels", self.dims.input, channels)?;
         input.check(self.dims.variant.attention)?;
+        if !input.stack_noise.is_none() {
+            let why = "a layer takes recurrent_dropout, zoneout and zoneout_cell";
+            return Err(Error::Unsupported { what: "stack_noise of a layer", why });
+        }
         input.noise.check(self.dims, [time, batch], input.is_packed())?;
         self.check_state(batch, state)?;
         y.check(time, batch, input.packed_rows(), self.dims.output())?;
@@ -352,7 +356,7 @@ impl<T: Element> Layer<T> {
             Source::Packed { .. } => self.plan_on(Threads::One, time, batch),
         };
         workspace.reserve(&self.stages, self.dims, plan, batch)?;
-        if input.noise.dropout.is_some() {
+        if input.noise.recurrent_dropout.is_some() {
             workspace.reserve_dropped(self.dims, plan, batch)?;
         }
         if tape.is_some() {

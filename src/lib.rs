@@ -82,7 +82,7 @@ pub use error::{Error, Result};
 pub use gatefold_kernels::isa::Isa;
 pub use gemm::{Backend, Element};
 pub use grads::{Accumulate, Grads, Upstream};
-pub use input::{Direction, Input, Masked, Order};
+pub use input::{Direction, Input, Masked, Noise, Order, StackNoise};
 pub use layer::{Forward, Gru, Layer, Lstm, Options, SimpleRnn};
 pub use output::Output;
 pub use schedule::{Plan, Threads};

@@ -251,7 +251,7 @@ impl<T: Real> Job<'_, T> {
         let Dims { cell, hidden, projection, .. } = self.dims;
         let rows = StepRows { count };
         let [h, h_next] = &mut self.state.h;
-        let (dropout, output, select) = (self.input.noise.dropout, self.dims.output(), active.select);
+        let (dropout, output, select) = (self.input.noise.recurrent_dropout, self.dims.output(), active.select);
         let mut operand = rows.operand(h, output)?;
         if let Some(mask) = dropout {
             let (kind, from, to) = (BlendKind::Take, Some(operand), rows.write(dropped, output)?);
@@ -294,7 +294,7 @@ impl<T: Real> Job<'_, T> {
         };
         let planes =
             [(Some(&mut self.state.h), self.dims.output(), also), (self.state.c.as_mut(), self.dims.hidden, None)];
-        for ((planes, units, also), mask) in planes.into_iter().zip(self.input.noise.zoneout) {
+        for ((planes, units, also), mask) in planes.into_iter().zip(self.input.noise.zoneouts()) {
             let mask = mask.map(|mask| mask.steps(t, 1)).transpose()?.and_then(|step| step.matrices().next());
             let (Some([now, next]), Some(mask)) = (planes, mask) else { continue };
             let rows = StepRows { count };

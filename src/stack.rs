@@ -1,6 +1,7 @@
 //! Layers on top of one another, each in one direction or in both.
 
 mod level;
+mod noise;
 mod state;
 mod train;
 mod wave;
@@ -110,8 +111,9 @@ impl<T: Element> Stack<T> {
     }
 
     /// Runs `x: [T, N, I]` through all layers from `state`, which holds the final states afterwards, and writes the last
-    /// layer's outputs to `y`. Lengths, a mask or packed steps hold for every layer. Between layers stand T N C values,
-    /// so that a long sequence is better cut into calls, where no layer goes backwards.
+    /// layer's outputs to `y`. Lengths, a mask or packed steps hold for every layer; for dropout and zoneout see
+    /// [`Input::stack_noise`]. Between layers stand T N C values, so that a long sequence is better cut into calls, where no
+    /// layer goes backwards.
     ///
     /// In both directions with a merged `y`: the backward half stands beside the input that it belongs to, and where a
     /// mask leaves a step out, both give zeros, as Keras' `Bidirectional` does. [`Output::Last`] is the last output of each
@@ -127,7 +129,7 @@ impl<T: Element> Stack<T> {
         y: Output<'_, T>,
         workspace: &mut StackWorkspace<T>,
     ) -> Result<()> {
-        self.run(x.into(), state, Outputs::Merged(y), workspace, None)
+        self.run(x.into(), state, Outputs::Merged(y), workspace)
     }
 
     /// The same, but the last layer's two directions are written apart, each beside its input. For ONNX' `[T, D, N, H]` see
@@ -142,7 +144,7 @@ impl<T: Element> Stack<T> {
         y: [Output<'_, T>; 2],
         workspace: &mut StackWorkspace<T>,
     ) -> Result<()> {
-        self.run(x.into(), state, Outputs::Apart(y), workspace, None)
+        self.run(x.into(), state, Outputs::Apart(y), workspace)
     }
 
     /// Changes the weights of every layer and direction in place, in the order of [`StackState`], and packs them again. States
@@ -162,11 +164,21 @@ impl<T: Element> Stack<T> {
         &self,
         input: Input<'_, T>,
         state: &mut StackState<T>,
+        y: Outputs<'_, T>,
+        workspace: &mut StackWorkspace<T>,
+    ) -> Result<()> {
+        self.check(&input, state, &y)?;
+        self.run_checked(input, state, y, workspace, None)
+    }
+
+    fn run_checked(
+        &self,
+        input: Input<'_, T>,
+        state: &mut StackState<T>,
         mut y: Outputs<'_, T>,
         workspace: &mut StackWorkspace<T>,
         tapes: Option<&mut [Tape<T>]>,
     ) -> Result<()> {
-        self.check(&input, state, &y)?;
         let [_, batch, _] = input.sizes();
         if batch == 0 {
             return Ok(());
@@ -179,7 +191,7 @@ impl<T: Element> Stack<T> {
         let rows = input.all_rows().ok_or(Error::TooLarge { argument: "batch" })?;
         workspace.reserve(&self.levels, rows, batch)?;
         let StackWorkspace { layers: workspaces, between: [read, write], other, .. } = workspace;
-        let (mut states, mut tapes) = (state.states_mut(), tapes);
+        let (mut states, mut tapes, mut number) = (state.states_mut(), tapes, 0);
         let Some((last, lower)) = self.levels.split_last() else { return Ok(()) };
         for (i, level) in lower.iter().enumerate() {
             let from = match i.checked_sub(1) {
@@ -189,15 +201,18 @@ impl<T: Element> Stack<T> {
             let (now, later) = states.split_at_mut(level.directions());
             let y = Outputs::Merged(room(&input, write, rows, level.output())?);
             let (first, rest) = tapes.map(|tapes| tapes.split_at_mut(level.directions())).unzip();
-            level.run(Run { input: from, states: now, y, workspaces, other, tapes: first })?;
+            level.run(Run { input: from, number, states: now, y, workspaces, other, tapes: first })?;
+            if let Some(mask) = input.stack_noise.above(i) {
+                noise::multiply(&mut write[..rows * level.output()], mask);
+            }
             std::mem::swap(read, write);
-            (states, tapes) = (later, rest);
+            (states, tapes, number) = (later, rest, number + level.directions());
         }
         let from = match lower.last() {
             Some(below) => above(&input, read, rows, below.output())?,
             None => input,
         };
-        last.run(Run { input: from, states, y, workspaces, other, tapes })
+        last.run(Run { input: from, number, states, y, workspaces, other, tapes })
     }
 
     /// Everything that could be refused, before anything is written.
@@ -206,7 +221,7 @@ impl<T: Element> Stack<T> {
             return Err(Error::Unsupported { what: "an input in reverse", why: "layers have directions of their own" });
         }
         if !input.noise.is_none() {
-            let why = "each layer needs masks of its own: run the layers one by one";
+            let why = "each layer needs masks of its own: give them by Input::stack_noise";
             return Err(Error::Unsupported { what: "dropout or zoneout of a stack", why });
         }
         let attended = self.levels.iter().flat_map(Level::layers).any(|(layer, _)| layer.dims().variant.attention);
@@ -215,9 +230,13 @@ impl<T: Element> Stack<T> {
         let [time, batch, channels] = input.sizes();
         same("x channels", self.input(), channels)?;
         same("states", layers.clone().count(), state.states().len())?;
-        for ((layer, direction), state) in layers.zip(state.states()) {
+        let given = self.levels[..self.levels.len().saturating_sub(1)].iter().map(Level::output);
+        input.stack_noise.check(layers.clone().count(), [time, batch], given, input.is_packed())?;
+        for (i, ((layer, direction), state)) in layers.zip(state.states()).enumerate() {
             layer.check_state(batch, state)?;
-            input.for_layer(layer.dims().variant.attention, direction).check(layer.dims().variant.attention)?;
+            let (dims, noise) = (layer.dims(), input.stack_noise.layer(i));
+            input.for_layer(dims.variant.attention, direction, noise).check(dims.variant.attention)?;
+            noise.check(dims, [time, batch], input.is_packed())?;
         }
         let packed = input.packed_rows();
         match (y, self.levels.last()) {

@@ -60,7 +60,7 @@ impl Call {
         let [time, batch, _] = input.sizes();
         let has_lengths = matches!(input.rows, Rows::Lengths(_));
         let (has_dropout, has_zoneout) =
-            (input.noise.dropout.is_some(), input.noise.zoneout.map(|mask| mask.is_some()));
+            (input.noise.recurrent_dropout.is_some(), input.noise.zoneouts().map(|mask| mask.is_some()));
         Call { dims, replaced, time, batch, direction: input.direction, has_lengths, has_dropout, has_zoneout }
     }
 }
@@ -229,13 +229,14 @@ impl<T: Real> Tape<T> {
     /// Takes down the masks.
     fn keep(&mut self, Call { dims, time, batch, .. }: Call, noise: Noise<'_, T>) -> Result<()> {
         let len = |sizes: &[usize]| product(sizes).ok_or(Error::TooLarge { argument: "batch" });
-        if let Some(mask) = noise.dropout {
+        if let Some(mask) = noise.recurrent_dropout {
             self.dropout.reserve(len(&[batch, dims.output()])?)?;
             for (n, to) in self.dropout.chunks_exact_mut(dims.output()).enumerate().take(batch) {
                 to.copy_from_slice(mask.row(n).unwrap_or_default());
             }
         }
-        for ((mask, buf), channels) in noise.zoneout.iter().zip(&mut self.zoneout).zip([dims.output(), dims.hidden]) {
+        let zoneouts = noise.zoneouts().into_iter().zip(&mut self.zoneout);
+        for ((mask, buf), channels) in zoneouts.zip([dims.output(), dims.hidden]) {
             let Some(mask) = mask else { continue };
             buf.reserve(len(&[time, batch, channels])?)?;
             let steps = if batch == 0 { 0 } else { time };
@@ -271,7 +272,11 @@ impl<T: Real> Tape<T> {
         let mask = |has: bool, values, channels| {
             has.then(|| SeqRef::new(values, SeqShape::time_major(time, batch, channels))).transpose()
         };
-        let zoneout = [mask(call.has_zoneout[0], of_h, dims.output())?, mask(call.has_zoneout[1], of_c, dims.hidden)?];
+        let noise = Noise {
+            recurrent_dropout: dropout,
+            zoneout: mask(call.has_zoneout[0], of_h, dims.output())?,
+            zoneout_cell: mask(call.has_zoneout[1], of_c, dims.hidden)?,
+        };
         let recorded = Recorded {
             x: SeqRef::new(&self.x, shapes.x)?,
             h: SeqMut::new(&mut self.h, shapes.h)?,
@@ -279,7 +284,7 @@ impl<T: Real> Tape<T> {
             gates: &mut self.gates,
             shape: shapes.gates,
             lengths: call.has_lengths.then_some(&self.lengths[..]),
-            noise: Noise { dropout, zoneout },
+            noise,
         };
         Ok((recorded, &mut self.room))
     }

@@ -80,7 +80,11 @@ const PACKAGES: &[Layers] = &[
     },
     Layers {
         root: "training/src/",
-        layers: &[&["parameters", "random"], &["clip", "dropout", "initial", "loss", "optimizer"], &["dense"]],
+        layers: &[
+            &["parameters", "random"],
+            &["clip", "dropout", "initial", "loss", "optimizer"],
+            &["dense", "stack_dropout"],
+        ],
         upward: &[],
     },
 ];

@@ -9,10 +9,10 @@ use common::choice::{Choice, Chosen};
 use common::model::{Bias, CELLS};
 use counting::allocations;
 use gatefold::cell::{Cell, Reset};
-use gatefold::seq::{MatRef, time_major};
+use gatefold::seq::{MatRef, SeqRef, SeqShape, time_major};
 use gatefold::{
-    Accumulate, Grads, Input, Layer, Level, Merge, Options, Order, Output, Stack, StackGrads, StackTape,
-    StackWorkspace, Tape, Threads, Upstream, Workspace,
+    Accumulate, Grads, Input, Layer, Level, Merge, Noise, Options, Order, Output, Stack, StackGrads, StackNoise,
+    StackTape, StackWorkspace, Tape, Threads, Upstream, Workspace,
 };
 
 const INPUT: usize = 3;
@@ -73,10 +73,30 @@ fn of_stack() {
             stack.backward(&mut tape, upstream, &mut grads, accumulate).unwrap();
         })
     };
+    let mask = vec![0.5; TIME * BATCH * 10];
+    let seq = |channels, time_stride| {
+        let shape = SeqShape { time_stride, ..SeqShape::time_major(TIME, BATCH, channels) };
+        Some(SeqRef::new(&mask, shape).unwrap())
+    };
+    let noise = |units| Noise {
+        recurrent_dropout: Some(MatRef::dense(&mask, BATCH, units).unwrap()),
+        zoneout: seq(units, BATCH * units),
+        zoneout_cell: None,
+    };
+    let layers = [noise(5), Noise { zoneout_cell: seq(5, 0), ..noise(5) }, noise(5), noise(5), noise(7)];
+    let [all, of_steps] = [0, BATCH * 10].map(|time_stride| [seq(10, time_stride), seq(5, 0)]);
+    let noisy = [all, of_steps, [None, seq(5, BATCH * 5)]];
+    let noisy = noisy.each_ref().map(|between| input.stack_noise(StackNoise { layers: &layers, between }));
     assert_ne!(step(input, Accumulate::Overwrite), 0, "nothing was counted");
+    assert_ne!(step(noisy[0], Accumulate::Overwrite), 0, "no masks were counted");
+    step(noisy[1], Accumulate::Overwrite);
+    step(noisy[2], Accumulate::Overwrite);
     for accumulate in [Accumulate::Overwrite, Accumulate::Add] {
         assert_eq!(step(input.lengths(&LENGTHS), accumulate), 0, "{accumulate:?}");
         assert_eq!(step(input, accumulate), 0, "{accumulate:?}");
+        for noisy in noisy {
+            assert_eq!(step(noisy.lengths(&LENGTHS), accumulate), 0, "{accumulate:?}, masks");
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use common::numbers::{Scalar, proptest};
 use gatefold::cell::{Activation, Cell};
 use gatefold::seq::{MatMut, MatRef, SeqMut, SeqRef, SeqShape};
 use gatefold::{
-    Input, Layer, Level, Masked, Merge, Options, Order, Output, Stack, StackWorkspace, Stream, Weights, Workspace,
+    Accumulate, Input, Layer, Level, Masked, Merge, Noise, Options, Order, Output, Stack, StackGrads, StackNoise,
+    StackTape, StackWorkspace, Stream, Upstream, Weights, Workspace,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -162,6 +163,42 @@ proptest! {
         }
         _ = (one.forward(input, None), one.forward_last(input, None));
         _ = (stack.forward(input, None), stack.forward_last(input, None));
+    }
+
+    #[test]
+    fn masks_never_panic(n in related(9), cells in prop::array::uniform2(select(CELLS.to_vec())), still: bool) {
+        let of = |cell, input| {
+            let weights = Model::random(cell, [input, 3], Bias::Both, 1).weights();
+            Layer::new(weights, Options { keep_weights: true, ..Options::default() }).unwrap()
+        };
+        let stack = Stack::new(vec![of(cells[0], 2).into(), of(cells[1], 3).into()]).unwrap();
+        let data = vec![1.0; 300];
+        let seq = |time, batch, channels| {
+            let dense = SeqShape::time_major(time, batch, channels);
+            let shape = if still { SeqShape { time_stride: 0, ..dense } } else { dense };
+            SeqRef::new(&data, shape).ok()
+        };
+        let Ok(x) = SeqRef::new(&data, SeqShape::time_major(n[0], n[1], 2)) else { return Ok(()) };
+        prop_assume!(n[0] <= 1000 || n[1] == 0);
+        let units = |n: usize| if n.is_multiple_of(5) { n } else { 3 };
+        let noise = Noise {
+            recurrent_dropout: MatRef::dense(&data, n[2], units(n[3])).ok(),
+            zoneout: seq(n[4], n[5], units(n[6])),
+            zoneout_cell: seq(n[0], n[1], 3).filter(|_| cells[1] == Cell::Lstm),
+        };
+        let (layers, between) = ([Noise::default(), noise], [seq(n[6], n[7], units(n[8]))]);
+        let count = if n[3] % 7 == 0 { 1 } else { 2 };
+        let input = Input::from(x).stack_noise(StackNoise { layers: &layers[..count], between: &between });
+        let Ok(mut state) = stack.state(n[1]) else { return Ok(()) };
+        let (mut tape, mut workspace) = (StackTape::new(), StackWorkspace::new());
+        let recorded = stack.record(input, &mut state, Output::StateOnly, &mut tape, &mut workspace);
+        let forward = stack.forward_into(input, &mut stack.state(n[1]).unwrap(), Output::StateOnly, &mut workspace);
+        prop_assert_eq!(&recorded, &forward);
+        if recorded.is_err() {
+            prop_assert!(state.h_to_vec().iter().all(|h| h.bits() == 0), "the state was written");
+        }
+        let back = stack.backward(&mut tape, Upstream::default(), &mut StackGrads::new(), Accumulate::Overwrite);
+        prop_assert_eq!(back.is_ok(), recorded.is_ok());
     }
 
     #[test]

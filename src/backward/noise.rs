@@ -27,10 +27,11 @@ impl<'a, T: Real> Noise<'a, T> {
     /// Of `batch` rows of `[C, H]` units, with `room` to work in.
     pub(super) fn new(
         isa: Isa,
-        input::Noise { dropout, zoneout }: input::Noise<'a, T>,
+        masks: input::Noise<'a, T>,
         [batch, output, hidden]: [usize; 3],
         room: &'a mut [Buf<T>; 3],
     ) -> Result<Self> {
+        let (dropout, zoneout) = (masks.recurrent_dropout, masks.zoneouts());
         let [h, c] = zoneout.map(|mask| mask.is_some());
         let [for_h, for_c, for_product] = room;
         let plane = |buf: &'a mut Buf<T>, has: bool, units: usize| {

@@ -140,6 +140,8 @@ impl<T> Level<T> {
 /// What a level is run with.
 pub(super) struct Run<'a, 'b, T> {
     pub(super) input: Input<'a, T>,
+    /// Where its first layer stands among those of the stack.
+    pub(super) number: usize,
     pub(super) states: &'b mut [State<T>],
     pub(super) y: Outputs<'b, T>,
     /// One for each direction.
@@ -152,7 +154,7 @@ pub(super) struct Run<'a, 'b, T> {
 
 impl<T: Element> Level<T> {
     pub(super) fn run(&self, run: Run<'_, '_, T>) -> Result<()> {
-        let Run { mut input, states, y, workspaces, other, tapes } = run;
+        let Run { mut input, number, states, y, workspaces, other, tapes } = run;
         let mut tapes = tapes.into_iter().flatten();
         let tapes = [tapes.next(), tapes.next()];
         let merges_sequences = matches!(y, Outputs::Merged(Output::Sequence(_)));
@@ -161,20 +163,21 @@ impl<T: Element> Level<T> {
         }
         match (self, states, y) {
             (Level::One { layer, direction }, [state], Outputs::Merged(y)) => {
-                let input = input.for_layer(layer.dims().variant.attention, *direction);
+                let noise = input.stack_noise.layer(number);
+                let input = input.for_layer(layer.dims().variant.attention, *direction, noise);
                 let [tape, _] = tapes;
                 layer.forward_on(layer.threads(), input, state, y, &mut workspaces[0], tape)
             }
             (Level::Both { forward, backward, .. }, [a, b], Outputs::Apart(y)) => {
-                both([forward, backward], input, [a, b], y, workspaces, tapes)
+                both([forward, backward], (input, number), [a, b], y, workspaces, tapes)
             }
             (Level::Both { forward, backward, merge: Merge::Concat }, [a, b], Outputs::Merged(y)) => {
                 let (y_a, y_b) = y.split_channels(forward.dims().output())?;
-                both([forward, backward], input, [a, b], [y_a, y_b], workspaces, tapes)
+                both([forward, backward], (input, number), [a, b], [y_a, y_b], workspaces, tapes)
             }
             (Level::Both { forward, backward, merge }, [a, b], Outputs::Merged(mut y)) => {
                 let like = y.like(other, backward.dims().output())?;
-                both([forward, backward], input, [a, b], [y.reborrow(), like], workspaces, tapes)?;
+                both([forward, backward], (input, number), [a, b], [y.reborrow(), like], workspaces, tapes)?;
                 merge.into_output(y, other)
             }
             _ => Err(Error::Unsupported { what: "outputs apart", why: "the last layer has one direction" }),
@@ -185,7 +188,7 @@ impl<T: Element> Level<T> {
 /// Both directions over the same input, at once where rows are too few to occupy all threads.
 fn both<T: Element>(
     layers: [&Layer<T>; 2],
-    input: Input<'_, T>,
+    (input, number): (Input<'_, T>, usize),
     [a, b]: [&mut State<T>; 2],
     [y_a, y_b]: [Output<'_, T>; 2],
     [workspace_a, workspace_b]: &mut [Workspace<T>; 2],
@@ -195,8 +198,10 @@ fn both<T: Element>(
     let threads = layers.map(Layer::threads);
     let apart = Threads::apart(threads, layers.map(Layer::dims), time, batch);
     let threads = if apart { [Threads::One; 2] } else { threads };
-    let input_of = |layer: &Layer<T>, direction| input.for_layer(layer.dims().variant.attention, direction);
-    let inputs = [input_of(layers[0], Direction::Forward), input_of(layers[1], Direction::Reverse(Order::Input))];
+    let input_of = |i: usize, direction| {
+        input.for_layer(layers[i].dims().variant.attention, direction, input.stack_noise.layer(number + i))
+    };
+    let inputs = [input_of(0, Direction::Forward), input_of(1, Direction::Reverse(Order::Input))];
     schedule::both(
         apart,
         || layers[0].forward_on(threads[0], inputs[0], a, y_a, workspace_a, tape_a),

@@ -1,10 +1,11 @@
 //! Training of stacks: the layers' forward passes on a tape each, and back from the top to the bottom.
 
+use super::noise::{Kept, multiply};
 use super::{Level, Merge, Outputs, Stack, StackState, StackWorkspace};
 use crate::error::{Error, Result, same};
 use crate::gemm::Element;
 use crate::grads::{Accumulate, Grads, Upstream};
-use crate::input::Input;
+use crate::input::{Input, Noise};
 use crate::layer::Layer;
 use crate::output::Output;
 use crate::schedule::{self, Threads};
@@ -18,14 +19,16 @@ use gatefold_kernels::real::Real;
 #[derive(Clone, Debug)]
 pub struct StackTape<T> {
     tapes: Vec<Tape<T>>,
-    /// The gradient of the outputs of a layer in both directions, and that of outputs that are averaged.
+    /// Of the outputs of every level but the last.
+    masks: Vec<Kept<T>>,
+    /// The gradient of the outputs of a level, where it is not that of one layer's input, and that of outputs that are averaged.
     between: [Buf<T>; 2],
 }
 
 impl<T: Real> StackTape<T> {
     /// An empty one, which the first call makes large enough.
     pub const fn new() -> Self {
-        StackTape { tapes: Vec::new(), between: [Buf::empty(), Buf::empty()] }
+        StackTape { tapes: Vec::new(), masks: Vec::new(), between: [Buf::empty(), Buf::empty()] }
     }
 }
 
@@ -71,15 +74,20 @@ impl<T: Element> Stack<T> {
         tape: &mut StackTape<T>,
         workspace: &mut StackWorkspace<T>,
     ) -> Result<()> {
-        let input = x.into();
+        let (input, y) = (x.into(), Outputs::Merged(y));
         tape.tapes.iter_mut().for_each(Tape::clear);
         for level in &self.levels {
             level.check_merge()?;
             level.layers().try_for_each(|(layer, _)| layer.check_record(&input))?;
         }
+        self.check(&input, state, &y)?;
         tape.tapes.resize_with(state.states().len(), Tape::new);
+        tape.masks.resize_with(self.levels.len().saturating_sub(1), Kept::new);
+        for (i, kept) in tape.masks.iter_mut().enumerate() {
+            kept.keep(input.stack_noise.above(i))?;
+        }
         let (batch, recorded) = (input.sizes()[1], &mut tape.tapes[..]);
-        self.run(input, state, Outputs::Merged(y), workspace, Some(recorded))?;
+        self.run_checked(input, state, y, workspace, Some(recorded))?;
         if batch == 0 {
             // Nothing was run.
             self.begin_empty(&input, &mut tape.tapes);
@@ -90,7 +98,7 @@ impl<T: Element> Stack<T> {
     /// Tapes of a call without rows.
     fn begin_empty(&self, input: &Input<'_, T>, tapes: &mut [Tape<T>]) {
         for ((layer, direction), tape) in self.levels.iter().flat_map(Level::layers).zip(tapes) {
-            tape.finish(layer.call(&input.for_layer(false, direction)));
+            tape.finish(layer.call(&input.for_layer(false, direction, Noise::default())));
         }
     }
 
@@ -112,12 +120,12 @@ impl<T: Element> Stack<T> {
         if accumulate == Accumulate::Overwrite || grads.layers.is_empty() {
             grads.layers.resize_with(self.layers().count(), Grads::new);
         }
-        let StackTape { tapes, between: [both, half] } = tape;
-        self.reserve_backward([time, batch], both, half)?;
+        let StackTape { tapes, masks, between: [both, half] } = tape;
+        self.reserve_backward([time, batch], masks, both, half)?;
         let (mut dh, mut dc) = (upstream.dh, upstream.dc);
         let (mut tapes, mut rest) = (&mut tapes[..], &mut grads.layers[..]);
         let mut above: Option<&[T]> = None;
-        for level in self.levels.iter().rev() {
+        for (i, level) in self.levels.iter().enumerate().rev() {
             let (lower, own) = tapes.split_at_mut(tapes.len() - level.directions());
             let (lower_grads, own_grads) = rest.split_at_mut(rest.len() - level.directions());
             let dy = match above {
@@ -126,13 +134,7 @@ impl<T: Element> Stack<T> {
             };
             let states = level.take_last(batch, &mut dh, &mut dc);
             level.backward((own, half), dy, states, own_grads, accumulate)?;
-            above = Some(match own_grads {
-                [a, b] => {
-                    both.iter_mut().zip(&a.dx).zip(&b.dx).for_each(|((to, &a), &b)| *to = a + b);
-                    &both[..a.dx.len()]
-                }
-                _ => own_grads.first().map_or(&[], |grads| &grads.dx),
-            });
+            above = Some(of_input(own_grads, below(masks, i).map_or(Ok(None), Kept::mask)?, both));
             (tapes, rest) = (lower, lower_grads);
         }
         grads.dx.clear();
@@ -144,12 +146,20 @@ impl<T: Element> Stack<T> {
         self.levels.iter().flat_map(Level::layers).map(|(layer, _)| layer)
     }
 
-    /// Room for the sum of the gradients of an input that two layers took, and for those of averaged outputs.
-    fn reserve_backward(&self, [time, batch]: [usize; 2], both: &mut Buf<T>, half: &mut Buf<T>) -> Result<()> {
+    /// Room for the gradients of inputs that two layers took or that were masked, and for those of averaged outputs.
+    fn reserve_backward(
+        &self,
+        [time, batch]: [usize; 2],
+        masks: &[Kept<T>],
+        both: &mut Buf<T>,
+        half: &mut Buf<T>,
+    ) -> Result<()> {
         let len = |channels| product(&[time, batch, channels]).ok_or(Error::TooLarge { argument: "batch" });
-        for level in &self.levels {
-            if let Level::Both { merge, .. } = level {
+        for (i, level) in self.levels.iter().enumerate() {
+            if level.directions() == 2 || below(masks, i).is_some_and(Kept::is_some) {
                 both.reserve(len(level.input())?)?;
+            }
+            if let Level::Both { merge, .. } = level {
                 half.reserve(if *merge == Merge::Average { len(level.output())? } else { 0 })?;
             }
         }
@@ -164,7 +174,9 @@ impl<T: Element> Stack<T> {
         grads: &mut StackGrads<T>,
         accumulate: Accumulate,
     ) -> Result<[usize; 2]> {
-        if self.layers().count() != tape.tapes.len() {
+        let fits = |(level, mask): (&Level<T>, &Kept<T>)| mask.fits(level.output());
+        let masks_fit = tape.masks.len() + 1 == self.levels.len() && self.levels.iter().zip(&tape.masks).all(fits);
+        if self.layers().count() != tape.tapes.len() || !masks_fit {
             return Err(Error::Unsupported { what: "tape", why: "it holds no call, or that of another stack" });
         }
         self.levels.iter().try_for_each(Level::check_merge)?;
@@ -197,6 +209,32 @@ impl<T: Element> Stack<T> {
         }
         Ok(sizes)
     }
+}
+
+/// The mask on what level `i` takes.
+fn below<T>(masks: &[Kept<T>], i: usize) -> Option<&Kept<T>> {
+    masks.get(i.checked_sub(1)?)
+}
+
+/// The gradient of what a level takes, from those of its layers' inputs; under a mask, that of what the mask was applied to.
+/// Where it is not that of one layer's input, it stands in `room`.
+fn of_input<'a, T: Element>(grads: &'a [Grads<T>], mask: Option<SeqRef<'_, T>>, room: &'a mut [T]) -> &'a [T] {
+    let dx = match (grads, mask) {
+        ([a, b], _) => {
+            room.iter_mut().zip(&a.dx).zip(&b.dx).for_each(|((to, &a), &b)| *to = a + b);
+            &mut room[..a.dx.len()]
+        }
+        ([one], Some(_)) => {
+            let to = &mut room[..one.dx.len()];
+            to.copy_from_slice(&one.dx);
+            to
+        }
+        _ => return grads.first().map_or(&[], |grads| &grads.dx),
+    };
+    if let Some(mask) = mask {
+        multiply(dx, mask);
+    }
+    dx
 }
 
 /// Units of the cell state.

@@ -101,7 +101,7 @@ pub(super) fn run<T: Element>(
     workspace: &mut StackWorkspace<T>,
 ) -> Result<bool> {
     let ([time, batch, _], Source::Padded(x)) = (input.sizes(), input.x) else { return Ok(false) };
-    if !input.is_whole() || input.attention.is_some() || !input.noise.is_none() {
+    if !input.is_whole() || input.attention.is_some() || !input.stack_noise.is_none() {
         return Ok(false);
     }
     let Some(dims) = dims(levels) else { return Ok(false) };

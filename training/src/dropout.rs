@@ -18,7 +18,7 @@ pub enum Share {
 /// Dropout of the values between two layers: each becomes 0 with a probability of `rate`, and is divided by 1 - rate
 /// otherwise, so that nothing is to be done after training.
 ///
-/// A [`Stack`](gatefold::Stack) is run as a whole: for dropout between its layers, each is a stack or a layer of its own.
+/// Between the layers of a [`Stack`](gatefold::Stack), which is run as a whole, and of its recurrent states: [`StackDropout`](crate::StackDropout).
 ///
 /// ```
 /// use gatefold_training::{Dropout, Share};
@@ -51,9 +51,7 @@ impl<T: Element> Dropout<T> {
     /// # Errors
     /// [`Error::Number`] if `rate` is not between 0 and 1.
     pub fn new(rate: f64, share: Share, seed: u64) -> Result<Self> {
-        if !(0.0..=1.0).contains(&rate) {
-            return Err(Error::Number { argument: "rate", expected: "a number from 0 to 1", found: rate });
-        }
+        check_rate("rate", rate)?;
         Ok(Dropout { rate, share, random: Random::new(seed), mask: Vec::new(), len: 0 })
     }
 
@@ -71,9 +69,7 @@ impl<T: Element> Dropout<T> {
             Share::Timesteps => step.min(len),
         };
         let kept = T::from_f64(1.0 / (1.0 - self.rate));
-        let (rate, random) = (self.rate, &mut self.random);
-        self.mask.clear();
-        self.mask.extend((0..drawn).map(|_| if random.uniform() < rate { T::ZERO } else { kept }));
+        draw(&mut self.random, self.rate, [T::ZERO, kept], drawn, &mut self.mask);
         self.len = len;
         self.multiply(x);
         Ok(())
@@ -98,4 +94,18 @@ impl<T: Element> Dropout<T> {
             }
         }
     }
+}
+
+/// Refuses what is no probability.
+pub(crate) fn check_rate(argument: &'static str, rate: f64) -> Result<()> {
+    match (0.0..=1.0).contains(&rate) {
+        true => Ok(()),
+        false => Err(Error::Number { argument, expected: "a number from 0 to 1", found: rate }),
+    }
+}
+
+/// `count` values in place of those of `to`: each is `first` with a probability of `rate`, and `second` otherwise.
+pub(crate) fn draw<T: Element>(random: &mut Random, rate: f64, [first, second]: [T; 2], count: usize, to: &mut Vec<T>) {
+    to.clear();
+    to.extend((0..count).map(|_| if random.uniform() < rate { first } else { second }));
 }

@@ -10,6 +10,7 @@
 //! | [`Sgd`], [`Adam`] | optimisers, over anything that has [`Parameters`] |
 //! | [`clip_grad_norm`] | gradients scaled to a norm |
 //! | [`Dropout`] | between layers; a mask for each timestep, or one for all |
+//! | [`StackDropout`] | masks of a stack: between its layers and of its recurrent states, dropout and zoneout |
 //! | [`initial`] | weights as Keras and as PyTorch initialise them |
 //! | [`Random`] | the numbers of a seed |
 //!
@@ -102,6 +103,7 @@ mod loss;
 mod optimizer;
 mod parameters;
 mod random;
+mod stack_dropout;
 
 pub use clip::clip_grad_norm;
 pub use dense::{Dense, DenseGrads};
@@ -111,3 +113,4 @@ pub use loss::{cross_entropy, mean_squared_error};
 pub use optimizer::{Adam, AdamOptions, Epsilon, Sgd};
 pub use parameters::{Gradients, Parameters};
 pub use random::Random;
+pub use stack_dropout::{StackDropout, StackMasks, StackRates};
