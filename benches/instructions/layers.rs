@@ -37,6 +37,7 @@ pub fn all(meter: &Meter) {
             let op = if shape.time == 1 { "step" } else { "sequence" };
             meter.measure(&format!("{op}/{name}/{}", shape.name()), run.flops(), || run.forward());
         }
+        frames(meter, name, cell);
         training(meter, name, cell);
     }
     let (_, gru) = CELLS[2];
@@ -44,6 +45,16 @@ pub fn all(meter: &Meter) {
     peepholes(meter);
     stack(meter, gru);
     stream(meter, gru);
+}
+
+/// A frame into a layer of a few units, where all that is around the arithmetic shows.
+fn frames(meter: &Meter, name: &str, cell: Cell) {
+    const CHANNELS: usize = 16;
+    let layer = layer(meter, weights(cell, CHANNELS, CHANNELS));
+    let (mut state, mut workspace) = (layer.state(1).unwrap(), layer.workspace(1, 1).unwrap());
+    let mut steps = layer.steps(&mut state, &mut workspace).unwrap();
+    let (x, mut y) = (values::<f32>(CHANNELS), values::<f32>(CHANNELS));
+    meter.measure(&format!("frame/{name}/H16"), layer.dims().flops() as u64, || steps.step(&x, &mut y).unwrap());
 }
 
 /// Lengths from 1 to T, and a mask with holes.
