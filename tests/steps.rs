@@ -7,21 +7,13 @@ mod reference;
 
 use common::Value;
 use common::choice::{Choice, Chosen};
-use common::model::Bias;
+use common::model::{Bias, CELLS};
 use common::numbers::Random;
 use common::{everything, on_one_thread};
 use counting::allocations;
-use gatefold::cell::{Activation, Cell, Reset};
+use gatefold::cell::{Cell, Reset};
 use gatefold::seq::time_major;
 use gatefold::{Backend, Isa, Layer, Options, State, Steps};
-
-const CELLS: [Cell; 5] = [
-    Cell::SimpleRnn { activation: Activation::Tanh },
-    Cell::SimpleRnn { activation: Activation::Relu },
-    Cell::Lstm,
-    Cell::Gru { reset: Reset::After },
-    Cell::Gru { reset: Reset::Before },
-];
 
 /// Less than a vector, whole ones, and several with a tail.
 const SIZES: [[usize; 2]; 4] = [[1, 1], [3, 7], [8, 16], [5, 37]];

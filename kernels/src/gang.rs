@@ -7,8 +7,8 @@
 //! Nothing here can deadlock, for nobody waits for a thread that may never start. A caller who does not get the gang, as
 //! another has it, does all rounds alone. One who gets it waits a microsecond for those who are awake, and gives a share to
 //! each member from the round on in which it has arrived. Who sleeps is not woken for a few rounds alone, but is when such
-//! calls follow each other closely: then it is still awake at the next. A member that takes far longer than its leader, as its core is busy with something
-//! else, is sent home, and the more often that happens, the more of the next callers work alone.
+//! calls follow each other closely: then it is still awake at the next. A member that takes far longer than its leader, as its
+//! core is busy with something else, is sent home, and the more often that happens, the more of the next callers work alone.
 //!
 //! ```
 //! use gatefold_kernels::gang::{Share, lead};
