@@ -221,6 +221,25 @@ fn what_no_memory_could_hold_is_refused() {
     }
 }
 
+#[test]
+fn views_without_steps_may_have_any_strides() {
+    for options in everything() {
+        for (cell, batch) in CELLS.iter().flat_map(|&cell| [1, 2, 200].map(|batch| (cell, batch))) {
+            let layer = layer(cell, options);
+            for stride in [usize::MAX, usize::MAX - 63, usize::MAX / 2 + 1] {
+                let strange =
+                    |channels| SeqShape { time: 0, batch, channels, time_stride: stride, batch_stride: stride };
+                let before = some_state(&layer, batch);
+                let mut after = before.clone();
+                let x = SeqRef::new(&[], strange(INPUT)).unwrap();
+                let y = Output::Sequence(SeqMut::new(&mut [], strange(HIDDEN)).unwrap());
+                assert_eq!(Ok(()), layer.forward_into(x, &mut after, y, &mut Workspace::new()));
+                assert_same_state(&before, &after);
+            }
+        }
+    }
+}
+
 /// In another process, since the variable is read once.
 #[test]
 fn an_unknown_instruction_set_is_refused() {
