@@ -14,13 +14,13 @@ use crate::real::Real;
 use crate::seq::{RowWalk, SeqRef};
 use crate::shape::ShapeError;
 use std::ops::Range;
-use tile::{Corner, ROWS, Tiles, pack};
+use tile::{Corner, Tiles, pack};
 
 /// Rows of a chunk.
-const CHUNK: usize = 192;
+const CHUNK: usize = 160;
 
 /// Columns of A that are packed at once, a multiple of all vectors and tiles.
-const COLUMNS: usize = 480;
+const COLUMNS: usize = 512;
 
 /// Sums over the T N rows of sequences.
 #[derive(Debug)]
@@ -190,8 +190,8 @@ fn block<T: Real, S: Simd<T>>(
         let c = term.c.as_mut_ptr();
         for first in (0..cols).step_by(Tiles::<T, S>::BLOCKS * S::LANES) {
             let width = (cols - first).min(Tiles::<T, S>::BLOCKS * S::LANES);
-            for row in own.clone().step_by(ROWS) {
-                let live = ROWS.min(own.end - row);
+            for row in own.clone().step_by(Tiles::<T, S>::ROWS) {
+                let live = Tiles::<T, S>::ROWS.min(own.end - row);
                 let corner = Corner {
                     a: a.as_ptr(),
                     column: row - packed.start,

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 /// Around the edges of vectors and tiles.
-const SIZES: [usize; 14] = [0, 1, 3, 4, 5, 6, 7, 8, 15, 16, 17, 33, 64, 65];
+const SIZES: [usize; 16] = [0, 1, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 33, 48, 65];
 
 /// A type with a fused multiply-add of its own.
 trait Fused: Real {

@@ -18,6 +18,9 @@ use gatefold_kernels::real::Real;
 /// Floating-point operations that a part must have to be worth waking a thread for.
 const WORTH_A_THREAD: f64 = 1e6;
 
+/// A part takes as many rows of a gradient, or a multiple: the tiles of every instruction set are whole.
+const WHOLE_TILES: usize = 16;
+
 /// dx, and what is added to dW, dR, both biases and the projection's gradient.
 pub(super) fn run<T: Real>(pass: &Pass<'_, T>, tape: &mut Tape<T>, grads: &mut Grads<T>) -> Result<()> {
     let Call { dims, time, batch, direction, .. } = pass.call;
@@ -149,14 +152,12 @@ struct Sums<'a, T> {
 }
 
 impl<T: Real> Split for Sums<'_, T> {
-    /// By rows of the weights' gradients, so that both sides have their share of the values.
+    /// By rows of each gradient, which are columns of the tape: those of one part for W and R are mostly the same, and
+    /// packed once.
     fn split(self, left: usize, right_parts: usize) -> Result<(Self, Self)> {
         let Sums { engine, gates, terms, rooms } = self;
-        let all: usize = terms.iter().map(|term| term.c.rows() * term.c.cols()).sum();
-        let mut share = (all as f64 * left as f64 / (left + right_parts) as f64) as usize;
         let halves = terms.map(|OuterTerm { from, right, c, mut sums }| {
-            let rows = c.rows().min(share / right.shape().channels.max(1));
-            share -= rows * right.shape().channels;
+            let rows = (c.rows() * left / (left + right_parts)).next_multiple_of(WHOLE_TILES).min(c.rows());
             let (first, rest) = c.split_rows(rows)?;
             let first = OuterTerm { from, right, c: first, sums: take(&mut sums, rows) };
             Ok::<_, Error>((first, OuterTerm { from: from + rows, right, c: rest, sums }))

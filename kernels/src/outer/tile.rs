@@ -6,11 +6,12 @@ use crate::real::Real;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Rows of C in a tile: 6 by 4 vectors are 24 sums of 32 registers, 6 by 2 are 12 of 16.
-pub(super) const ROWS: usize = 6;
+/// Most vectors of a tile's row: 8 rows of 3 are 24 sums of 32 registers, 4 rows are 12 of 16. As many rows always stand
+/// in one vector of a packed link, or fill several.
+const MOST: usize = 3;
 
-/// Most vectors of a tile's row.
-const MOST: usize = 4;
+/// Vectors of columns that are packed side by side.
+const PACKED: usize = 4;
 
 /// Where a tile stands. Panels have a vector of columns for each link, `stride` links for each vector of columns.
 pub(super) struct Corner<T> {
@@ -24,7 +25,7 @@ pub(super) struct Corner<T> {
     pub(super) k: usize,
     pub(super) c: *mut T,
     pub(super) row_stride: usize,
-    /// Rows of C, from 1 to ROWS.
+    /// Rows of C, from 1 to [`Tiles::ROWS`].
     pub(super) rows: usize,
     /// Columns of C.
     pub(super) cols: usize,
@@ -40,29 +41,30 @@ pub(super) type Kernel<T, S> = unsafe fn(s: S, corner: &Corner<T>);
 pub(super) struct Tiles<T, S>(PhantomData<(T, S)>);
 
 impl<T: Real, S: Simd<T>> Tiles<T, S> {
+    /// Rows of a whole tile.
+    pub(super) const ROWS: usize = if S::REGS >= 32 { 8 } else { 4 };
+
     /// Vectors of a whole tile's row.
-    pub(super) const BLOCKS: usize = if S::REGS >= 32 { 4 } else { 2 };
+    pub(super) const BLOCKS: usize = MOST;
 
     /// By the vectors of a row, counted from 1.
-    pub(super) const KERNELS: [Kernel<T, S>; MOST] =
-        [kernel::<T, S, 1>, kernel::<T, S, 2>, Self::wide::<3>(), Self::wide::<4>()];
+    pub(super) const KERNELS: [Kernel<T, S>; MOST] = [Self::kernel::<1>(), Self::kernel::<2>(), Self::kernel::<3>()];
 
-    /// Tiles that are never chosen have no code of their own.
-    const fn wide<const U: usize>() -> Kernel<T, S> {
-        if const { U <= Self::BLOCKS } { kernel::<T, S, U> } else { kernel::<T, S, 1> }
+    const fn kernel<const U: usize>() -> Kernel<T, S> {
+        if const { S::REGS >= 32 } { kernel::<T, S, 8, U> } else { kernel::<T, S, 4, U> }
     }
 }
 
-/// A function of its own for each width. (On one with target features, Rust 1.95 drops `inline(never)`.)
+/// A function of its own for each size. (On one with target features, Rust 1.95 drops `inline(never)`.)
 ///
 /// # Safety
 /// As for a [`Kernel`].
 #[inline(never)]
-unsafe fn kernel<T: Real, S: Simd<T>, const U: usize>(s: S, corner: &Corner<T>) {
+unsafe fn kernel<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corner: &Corner<T>) {
     s.vectorize(
         #[inline(always)]
         // SAFETY: the caller's promise.
-        || unsafe { add::<T, S, U>(s, corner) },
+        || unsafe { add::<T, S, R, U>(s, corner) },
     );
 }
 
@@ -70,19 +72,19 @@ unsafe fn kernel<T: Real, S: Simd<T>, const U: usize>(s: S, corner: &Corner<T>) 
 /// As for a [`Kernel`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "m and u each run over several arrays")]
-unsafe fn add<T: Real, S: Simd<T>, const U: usize>(s: S, corner: &Corner<T>) {
+unsafe fn add<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corner: &Corner<T>) {
     let Corner { a, column, b, stride, k, c, row_stride, rows, cols } = *corner;
     let lanes = cols - (U - 1) * S::LANES;
     let last = |u: usize| if u + 1 == U { lanes } else { S::LANES };
-    let mut acc = [[s.splat(T::ZERO); U]; ROWS];
-    let mut values = [a; ROWS];
+    let mut acc = [[s.splat(T::ZERO); U]; R];
+    let mut values = [a; R];
     let mut vectors = [b; U];
     // SAFETY: the caller's promise. Rows past the last one take the values of the last, and are not stored.
     unsafe {
         for u in 0..U {
             vectors[u] = b.add(u * stride * S::LANES);
         }
-        for m in 0..ROWS {
+        for m in 0..R {
             let column = column + m.min(rows - 1);
             values[m] = a.add(column / S::LANES * stride * S::LANES + column % S::LANES);
             if m < rows {
@@ -92,7 +94,7 @@ unsafe fn add<T: Real, S: Simd<T>, const U: usize>(s: S, corner: &Corner<T>) {
             }
         }
         // The tile below is the next one: its part of C comes from afar.
-        for m in ROWS..2 * ROWS {
+        for m in R..2 * R {
             for u in 0..U {
                 s.prefetch(c.wrapping_add(m * row_stride + u * S::LANES));
             }
@@ -102,14 +104,14 @@ unsafe fn add<T: Real, S: Simd<T>, const U: usize>(s: S, corner: &Corner<T>) {
             for u in 0..U {
                 b[u] = s.load(vectors[u].add(i * S::LANES));
             }
-            for m in 0..ROWS {
+            for m in 0..R {
                 let a = s.splat(*values[m].add(i * S::LANES));
                 for u in 0..U {
                     acc[m][u] = s.fma(a, b[u], acc[m][u]);
                 }
             }
         }
-        for m in 0..ROWS {
+        for m in 0..R {
             if m < rows {
                 for u in 0..U {
                     store_up_to(s, c.add(m * row_stride + u * S::LANES), acc[m][u], last(u));
@@ -140,9 +142,9 @@ pub(super) unsafe fn pack<T: Real, S: Simd<T>>(
         unsafe {
             let (from, to) = (columns.start + at, to.add(at * stride));
             let sums = sums.map(|sums| sums.add(at));
-            if left >= MOST * S::LANES {
-                vectors::<T, S, MOST>(s, rows, from, S::LANES, to, stride, sums);
-                at += MOST * S::LANES;
+            if left >= PACKED * S::LANES {
+                vectors::<T, S, PACKED>(s, rows, from, S::LANES, to, stride, sums);
+                at += PACKED * S::LANES;
             } else {
                 vectors::<T, S, 1>(s, rows, from, left.min(S::LANES), to, stride, sums);
                 at += S::LANES;
