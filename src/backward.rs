@@ -9,9 +9,10 @@ pub(crate) use factor::Engine;
 
 use crate::error::Result;
 use crate::grads::{Accumulate, Grads, Upstream};
-use crate::schedule::Threads;
+use crate::schedule::{self, Threads};
 use crate::tape::{Call, Tape};
 use crate::weights::Weights;
+use factor::Factors;
 use gatefold_kernels::isa::Isa;
 use gatefold_kernels::real::Real;
 
@@ -41,10 +42,17 @@ impl<T: Real> Pass<'_, T> {
                 to.copy_from_slice(from);
             }
         }
+        let onto = accumulate == Accumulate::Add;
         if time == 0 || batch == 0 {
             return Ok(());
         }
-        steps::run(self, tape, upstream, grads)?;
-        products::run(self, tape, grads)
+        let mut panels = tape.take_panels();
+        let result = schedule::inside(self.threads.plan(dims, time, batch, size_of::<T>()).parts, || {
+            let factors = Factors::new(self, &mut panels)?;
+            steps::run(self, &factors, tape, upstream, grads)?;
+            products::run(self, &factors, tape, grads, onto)
+        });
+        tape.give_panels(panels);
+        result
     }
 }

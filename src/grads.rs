@@ -116,7 +116,8 @@ impl<T: Real> Grads<T> {
         Ok(())
     }
 
-    /// Gives every array its length; gradients of weights are zeros, or what they were.
+    /// Gives every array its length. Gradients of states are zeros; those of weights too, or what they were, unless they
+    /// are `overwritten`, as dx is.
     pub(crate) fn prepare(
         &mut self,
         dims: Dims,
@@ -125,21 +126,27 @@ impl<T: Real> Grads<T> {
         accumulate: Accumulate,
     ) -> Result<()> {
         let cell = if dims.cell.has_cell_state() { dims.hidden } else { 0 };
-        let of_call = [
-            (&mut self.dx, [time, batch, dims.input]),
-            (&mut self.dh0, [1, batch, dims.output()]),
-            (&mut self.dc0, [1, batch, cell]),
-        ];
-        for (values, sizes) in of_call {
-            zeros(values, product(&sizes).ok_or(Error::TooLarge { argument: "batch" })?)?;
-        }
-        for (_, values, len) in self.of_weights(weights) {
-            if accumulate == Accumulate::Overwrite || values.is_empty() {
-                zeros(values, len)?;
+        let count = |sizes: &[usize]| product(sizes).ok_or(Error::TooLarge { argument: "batch" });
+        lengthen(&mut self.dx, count(&[time, batch, dims.input])?)?;
+        zeros(&mut self.dh0, count(&[batch, dims.output()])?)?;
+        zeros(&mut self.dc0, count(&[batch, cell])?)?;
+        let nothing_follows = time == 0 || batch == 0;
+        for (name, values, len) in self.of_weights(weights) {
+            match accumulate {
+                Accumulate::Add if !values.is_empty() => {}
+                Accumulate::Overwrite if !nothing_follows && name != "d_peepholes" => lengthen(values, len)?,
+                _ => zeros(values, len)?,
             }
         }
         Ok(())
     }
+}
+
+/// Sets a length, whatever the values are.
+fn lengthen<T: Real>(values: &mut Vec<T>, len: usize) -> Result<()> {
+    values.try_reserve(len.saturating_sub(values.len())).map_err(|_| Error::TooLarge { argument: "batch" })?;
+    values.resize(len, T::ZERO);
+    Ok(())
 }
 
 fn zeros<T: Real>(values: &mut Vec<T>, len: usize) -> Result<()> {

@@ -251,6 +251,12 @@ pub(crate) fn run<J: Split>(job: J, parts: usize) -> Result<()> {
     a.and(b)
 }
 
+/// Runs `work` on a thread of the pool if it will be cut into parts again and again: each time from outside would take tens
+/// of microseconds.
+pub(crate) fn inside<R: Send>(parts: usize, work: impl FnOnce() -> R + Send) -> R {
+    if parts > 1 { join(work, || ()).0 } else { work() }
+}
+
 #[cfg(feature = "rayon")]
 use rayon::join;
 

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::input::{Direction, Input, Noise, Rows, Source};
 use crate::seq::{MatRef, SeqMut, SeqRef, SeqShape, product};
 use gatefold_kernels::buf::{Buf, padded};
+use gatefold_kernels::pack::Panel;
 use gatefold_kernels::real::Real;
 use std::fmt;
 
@@ -287,6 +288,15 @@ impl<T: Real> Tape<T> {
             noise,
         };
         Ok((recorded, &mut self.room))
+    }
+
+    /// The memory of packed weights; to be given back.
+    pub(crate) fn take_panels(&mut self) -> [Panel<T>; 4] {
+        std::mem::replace(&mut self.room.panels, [const { Panel::empty() }; 4])
+    }
+
+    pub(crate) fn give_panels(&mut self, panels: [Panel<T>; 4]) {
+        self.room.panels = panels;
     }
 }
 

@@ -26,7 +26,7 @@ struct Found<T> {
     grads: StackGrads<T>,
 }
 
-/// Forward and backward, all gradients added to nothing or to themselves.
+/// Forward and backward, all gradients added to nothing or to themselves, or written over NaN.
 fn run<T: Element>(case: &Case, pass: &Pass<'_>, options: Options, accumulate: Accumulate) -> Result<Found<T>> {
     let stack = stack::<T>(pass, Options { keep_weights: true, ..options })?;
     let Sizes { time, batch, input } = pass.sizes;
@@ -45,6 +45,7 @@ fn run<T: Element>(case: &Case, pass: &Pass<'_>, options: Options, accumulate: A
         Rows::Lengths(lengths) => x.lengths(lengths),
         Rows::Mask(..) => panic!("{}: a mask", pass.name),
     };
+    let mut initial = state.clone();
     let expected = stack.forward(x, Some(&state))?;
     let mut y = vec![T::NAN; time * batch * pass.channels()];
     let out = Output::Sequence(time_major_mut(&mut y, [time, batch, pass.channels()])?);
@@ -63,8 +64,23 @@ fn run<T: Element>(case: &Case, pass: &Pass<'_>, options: Options, accumulate: A
     if accumulate == Accumulate::Add {
         stack.record(x, &mut stack.state(batch)?, Output::StateOnly, &mut tape, &mut workspace)?;
         stack.backward(&mut tape, Upstream::default(), &mut grads, accumulate)?;
+    } else {
+        spoil(&mut grads);
+        stack.record(x, &mut initial, Output::StateOnly, &mut tape, &mut workspace)?;
+        stack.backward(&mut tape, upstream, &mut grads, accumulate)?;
     }
     Ok(Found { y, state, grads })
+}
+
+/// Leaves only NaN, which must not be read.
+fn spoil<T: Element>(grads: &mut StackGrads<T>) {
+    grads.dx.fill(T::NAN);
+    for layer in &mut grads.layers {
+        let Grads { dx, dh0, dc0, dw, dr, db_w, db_r, d_projection, d_peepholes } = layer;
+        for values in [dx, dh0, dc0, dw, dr, db_w, db_r, d_projection, d_peepholes] {
+            values.fill(T::NAN);
+        }
+    }
 }
 
 /// Every gradient that a case has, each of them once.

@@ -31,6 +31,8 @@ pub struct Outer<'a, 'b, T> {
     pub left: SeqRef<'a, T>,
     /// What is summed.
     pub terms: &'b mut [OuterTerm<'a, T>],
+    /// Whether it is added to what C and the sums hold; else they are not read.
+    pub onto: bool,
     /// At least [`Outer::room`] values.
     pub room: &'b mut [T],
 }
@@ -102,7 +104,7 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let Outer { left, terms, room, .. } = self.0;
+        let Outer { left, terms, onto, room, .. } = self.0;
         let columns = left.shape().channels;
         let (a_len, sums_len) = (padded::<T>(columns.min(COLUMNS)) * CHUNK, Outer::<T>::sums(columns));
         let (a_room, room) = room.split_at_mut(a_len);
@@ -110,6 +112,11 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
         sums.fill(T::ZERO);
         let mut rows = left.walk(None);
         let count = rows.count();
+        if count == 0 && !onto {
+            for term in &mut *terms {
+                (0..term.c.rows()).for_each(|row| term.c.row_mut(row).unwrap_or_default().fill(T::ZERO));
+            }
+        }
         let mut done = 0;
         while done < count {
             let k = CHUNK.min(count - done);
@@ -129,13 +136,13 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
                     let sums = sums.as_mut_ptr().add(range.start);
                     pack(s, &pointers[..k], range.clone(), a_room.as_mut_ptr(), CHUNK, Some(sums));
                 }
-                block(s, terms, range, a_room, b_room, k);
+                block(s, terms, range, [&*a_room, &*b_room], k, onto || done > 0);
             }
             done += k;
         }
         for term in terms {
             let from = &sums[term.from..];
-            term.sums.iter_mut().zip(from).for_each(|(to, &sum)| *to = *to + sum);
+            term.sums.iter_mut().zip(from).for_each(|(to, &sum)| *to = if onto { *to + sum } else { sum });
         }
     }
 }
@@ -172,15 +179,15 @@ fn touched<T: Real>(terms: &[OuterTerm<'_, T>], block: Range<usize>) -> Option<R
     all
 }
 
-/// What `k` links add to the rows of each C that come from these packed columns of A.
+/// What `k` links add to the rows of each C that come from these packed columns of A: to what it holds if `onto`.
 #[inline(always)]
 fn block<T: Real, S: Simd<T>>(
     s: S,
     terms: &mut [OuterTerm<'_, T>],
     packed: Range<usize>,
-    a: &[T],
-    mut b: &[T],
+    [a, mut b]: [&[T]; 2],
     k: usize,
+    onto: bool,
 ) {
     for term in terms {
         let (own_b, rest) = b.split_at(padded::<T>(term.columns()) * CHUNK);
@@ -198,6 +205,7 @@ fn block<T: Real, S: Simd<T>>(
                     b: own_b[first * CHUNK..].as_ptr(),
                     stride: CHUNK,
                     k,
+                    onto,
                     c: c.wrapping_add((row - term.from) * row_stride + first),
                     row_stride,
                     rows: live,

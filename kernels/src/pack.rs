@@ -20,6 +20,9 @@ use std::ops::Range;
 /// Most gates that a product has.
 pub const MAX_GATES: usize = 4;
 
+/// Rows that are cut into vectors at once: they stay in the first cache level, and what is written stands side by side.
+const ROWS_AT_ONCE: usize = 8;
+
 /// The sizes of a panel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PanelShape {
@@ -52,21 +55,34 @@ impl<T: Real> Panel<T> {
         Ok(Panel { data, shape, lanes })
     }
 
-    /// One without any weights, to be given a shape by [`Panel::reset`].
+    /// One without any weights, to be filled by [`Panel::pack_rows`].
     pub const fn empty() -> Self {
         Panel { data: Buf::empty(), shape: PanelShape { heads: 0, gates: 0, k: 0, units: 0 }, lanes: 1 }
     }
 
-    /// Makes it a panel of zeros of another shape, in the memory that it has if that is enough.
+    /// Makes it a panel of one gate and no heads, whose B is `matrix`, `[K, H]`, in the memory that it has if that is enough.
+    /// Cost: one copy of each value.
     ///
     /// # Errors
-    /// As [`Panel::new`]; it stays as it was.
-    pub fn reset(&mut self, isa: Isa, shape: PanelShape) -> Result<(), ShapeError> {
+    /// As [`Panel::new`], or `"matrix column stride"`, which must be 1; it stays as it was.
+    pub fn pack_rows(&mut self, isa: Isa, matrix: MatRef<'_, T>) -> Result<(), ShapeError> {
+        ShapeError::same("matrix column stride", 1, matrix.col_stride())?;
+        let shape = PanelShape { heads: 0, gates: 1, k: matrix.rows(), units: matrix.cols() };
         let lanes = T::lanes(isa);
-        let len = Self::len(shape, lanes).unwrap_or(usize::MAX);
-        self.data.reserve(len)?;
-        self.data[..len].fill(T::ZERO);
+        self.data.reserve(Self::len(shape, lanes).unwrap_or(usize::MAX))?;
         (self.shape, self.lanes) = (shape, lanes);
+        let block_len = self.block_len().max(1);
+        for first in (0..shape.k).step_by(ROWS_AT_ONCE) {
+            let rows = first..shape.k.min(first + ROWS_AT_ONCE);
+            for (block, data) in self.data_mut().chunks_exact_mut(block_len).enumerate() {
+                let live = lanes.min(shape.units - block * lanes);
+                for (to, k) in data[rows.start * lanes..rows.end * lanes].chunks_exact_mut(lanes).zip(rows.clone()) {
+                    let from = matrix.row(k).unwrap_or_default();
+                    to[..live].copy_from_slice(&from[block * lanes..][..live]);
+                    to[live..].fill(T::ZERO);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -112,22 +128,6 @@ impl<T: Real> Panel<T> {
                     *value = weights.get(row + lane, column).copied().unwrap_or(T::ZERO);
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// Sets step `k` of every chain of a panel with one gate and no heads: row `k` of B, `[H]`.
-    ///
-    /// # Errors
-    /// `"gates"`, `"heads"`, `"step"` or `"row"` does not fit the panel.
-    pub fn pack_row(&mut self, k: usize, row: &[T]) -> Result<(), ShapeError> {
-        ShapeError::same("gates", 1, self.shape.gates)?;
-        ShapeError::same("heads", 0, self.shape.heads)?;
-        ShapeError::at_least("step", k.saturating_add(1), self.shape.k)?;
-        ShapeError::same("row", self.shape.units, row.len())?;
-        let (lanes, block_len) = (self.lanes, self.block_len());
-        for (block, row) in self.data_mut().chunks_exact_mut(block_len).zip(row.chunks(lanes)) {
-            block[k * lanes..][..row.len()].copy_from_slice(row);
         }
         Ok(())
     }
@@ -264,20 +264,34 @@ mod tests {
     }
 
     #[test]
-    fn another_shape_starts_from_zeros_in_the_same_memory() {
+    fn rows_are_packed_in_the_same_memory() {
         let isa = Isa::named("portable").unwrap();
         let mut panel = Panel::<f32>::empty();
         assert_eq!((panel.blocks(), panel.data().len()), (0, 0));
-        let shape = |k, units| PanelShape { heads: 0, gates: 1, k, units };
-        panel.reset(isa, shape(3, 9)).unwrap();
-        (0..3).for_each(|k| panel.pack_row(k, &[1.0; 9]).unwrap());
+        let values: Vec<f32> = (0..27).map(|i| i as f32 + 1.0).collect();
+        panel.pack_rows(isa, MatRef::dense(&values, 3, 9).unwrap()).unwrap();
         let memory = panel.data().as_ptr();
-        panel.reset(isa, shape(2, 5)).unwrap();
-        panel.pack_row(1, &[1.0; 5]).unwrap();
-        assert_eq!(panel.data(), [0., 0., 0., 0., 1., 1., 1., 1., 0., 0., 0., 0., 1., 0., 0., 0.]);
+        panel.pack_rows(isa, MatRef::dense(&values[..10], 2, 5).unwrap()).unwrap();
+        assert_eq!(panel.data(), [1., 2., 3., 4., 6., 7., 8., 9., 5., 0., 0., 0., 10., 0., 0., 0.]);
         assert_eq!(panel.data().as_ptr(), memory);
-        assert!(panel.reset(isa, shape(usize::MAX, 2)).is_err());
-        assert_eq!(panel.shape(), shape(2, 5));
+        let strided = MatRef::dense(&values, 9, 3).unwrap().transposed();
+        assert_eq!(panel.pack_rows(isa, strided).unwrap_err().argument, "matrix column stride");
+        assert_eq!(panel.shape(), PanelShape { heads: 0, gates: 1, k: 2, units: 5 });
+    }
+
+    #[test]
+    fn many_rows_are_packed_as_by_columns() {
+        for isa in Isa::available().iter().copied() {
+            for (k, units) in [(1, 1), (8, 33), (19, 16), (16, 7), (0, 5), (5, 0)] {
+                let values: Vec<f32> = (0..k * units).map(|i| i as f32).collect();
+                let matrix = MatRef::dense(&values, k, units).unwrap();
+                let mut expected = Panel::new(isa, PanelShape { heads: 0, gates: 1, k, units }).unwrap();
+                expected.pack(&[], matrix.transposed()).unwrap();
+                let mut panel = Panel::empty();
+                panel.pack_rows(isa, matrix).unwrap();
+                assert_eq!((panel.shape(), panel.data()), (expected.shape(), expected.data()));
+            }
+        }
     }
 
     #[test]

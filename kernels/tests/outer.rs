@@ -52,7 +52,7 @@ impl Sizes {
     }
 }
 
-/// What a term should become.
+/// What a term that holds `start` should become.
 fn expected<T: Fused>(sizes: &Sizes, a: SeqRef<'_, T>, b: SeqRef<'_, T>, term: [usize; 3], start: &[T]) -> Vec<T> {
     let ([from, rows, cols], mut c) = (term, start.to_vec());
     for (t, n) in (0..sizes.time).flat_map(|t| (0..sizes.batch).map(move |n| (t, n))) {
@@ -65,14 +65,18 @@ fn expected<T: Fused>(sizes: &Sizes, a: SeqRef<'_, T>, b: SeqRef<'_, T>, term: [
     c
 }
 
-fn check<T: Fused>(sizes: &Sizes, seed: u64, isa: Isa) -> Result<(), TestCaseError> {
+fn check<T: Fused>(sizes: &Sizes, onto: bool, seed: u64, isa: Isa) -> Result<(), TestCaseError> {
     let bits = |values: &[T]| -> Vec<u64> { values.iter().map(|v| v.to_f64().to_bits()).collect() };
     let Sizes { time, batch, columns, terms } = sizes.clone();
     let rows = time * batch;
     let a = values::<T>(rows * (columns + 3), seed);
     let b = terms.map(|[_, _, cols]| values::<T>(rows * (cols + 2), seed ^ 1));
-    let start = terms.map(|[_, rows, cols]| values::<T>(rows * cols, seed ^ 2));
-    let (mut c, mut sums) = (start.clone(), terms.map(|[_, rows, _]| vec![T::ONE; rows]));
+    let start =
+        terms.map(|[_, rows, cols]| if onto { values::<T>(rows * cols, seed ^ 2) } else { vec![T::ZERO; rows * cols] });
+    let unread = |values: &[T], value| if onto { values.to_vec() } else { vec![value; values.len()] };
+    let first = if onto { T::ONE } else { T::ZERO };
+    let mut c = start.clone().map(|c| unread(&c, T::NAN));
+    let mut sums = terms.map(|[_, rows, _]| unread(&vec![T::ONE; rows], T::NAN));
     let left = SeqRef::new(&a, sizes.shape(columns, 3)).unwrap();
     let right = [0, 1].map(|i| SeqRef::new(&b[i], sizes.shape(terms[i][2], 2)).unwrap());
     let mut room = vec![T::NAN; Outer::<T>::room(columns, terms.iter().map(|term| term[2]))];
@@ -83,16 +87,17 @@ fn check<T: Fused>(sizes: &Sizes, seed: u64, isa: Isa) -> Result<(), TestCaseErr
     };
     // The second one without sums.
     let mut list = [term(0, c0, s0), term(1, c1, &mut s1[..0])];
-    Outer { isa, left, terms: &mut list, room: &mut room }.run().unwrap();
+    Outer { isa, left, terms: &mut list, onto, room: &mut room }.run().unwrap();
     for i in 0..2 {
         let expected = expected(sizes, left, right[i], terms[i], &start[i]);
         prop_assert_eq!(bits(&c[i]), bits(&expected), "term {} on {}", i, isa.name());
     }
     for (j, sum) in sums[0].iter().enumerate() {
         let column = (0..rows).map(|k| left.row(k / batch, k % batch).unwrap()[terms[0][0] + j]);
-        prop_assert_eq!(sum.to_f64(), (T::ONE + column.fold(T::ZERO, |sum, v| sum + v)).to_f64(), "sum {}", j);
+        prop_assert_eq!(sum.to_f64(), (first + column.fold(T::ZERO, |sum, v| sum + v)).to_f64(), "sum {}", j);
     }
-    prop_assert!(sums[1].iter().all(|&sum| sum == T::ONE));
+    let untouched = |sum: &T| if onto { *sum == T::ONE } else { sum.to_f64().is_nan() };
+    prop_assert!(sums[1].iter().all(untouched));
     let (mut diagonal, width) = (vec![T::ONE; columns.min(terms[0][2])], columns.min(terms[0][2]));
     let (left, right) = (left.channels(0, width).unwrap(), right[0].channels(0, width).unwrap());
     Diagonal { isa, left, right, sums: &mut diagonal }.run().unwrap();
@@ -121,10 +126,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn chains_are_those_of_plain_loops(sizes in sizes(), seed: u64) {
+    fn chains_are_those_of_plain_loops(sizes in sizes(), onto: bool, seed: u64) {
         for &isa in Isa::available() {
-            check::<f32>(&sizes, seed, isa)?;
-            check::<f64>(&sizes, seed, isa)?;
+            check::<f32>(&sizes, onto, seed, isa)?;
+            check::<f64>(&sizes, onto, seed, isa)?;
         }
     }
 }
@@ -133,10 +138,12 @@ proptest! {
 #[test]
 fn blocks_and_chunks_meet() {
     let sizes = Sizes { time: 21, batch: 19, columns: 1100, terms: [[3, 1000, 5], [470, 630, 70]] };
-    check::<f32>(&sizes, 1, Isa::available()[0]).unwrap();
+    for onto in [true, false] {
+        check::<f32>(&sizes, onto, 1, Isa::available()[0]).unwrap();
+    }
     let narrow = Sizes { columns: 500, terms: [[1, 490, 2], [470, 20, 1]], ..sizes };
     for &isa in Isa::available() {
-        check::<f64>(&narrow, 1, isa).unwrap();
+        check::<f64>(&narrow, false, 1, isa).unwrap();
     }
 }
 
@@ -148,7 +155,7 @@ fn refuses_wrong_sizes() {
         let (mut c, mut sums, mut room) = (vec![0.0; rows * cols], vec![0.0; sums], vec![0.0; room]);
         let c = MatMut::dense(&mut c, rows, cols).unwrap();
         let mut terms = [OuterTerm { from, right, c, sums: &mut sums }];
-        Outer { isa, left: seq(3, 4), terms: &mut terms, room: &mut room }.run().err().map(|e| e.argument)
+        Outer { isa, left: seq(3, 4), terms: &mut terms, onto: true, room: &mut room }.run().err().map(|e| e.argument)
     };
     let room = Outer::<f32>::room(4, [5].into_iter());
     assert_eq!(run(1, seq(3, 5), [3, 5], 3, room), None);

@@ -3,13 +3,13 @@
 //! Every value of a weight's gradient is one chain over time and rows, in ascending order, whatever the threads.
 
 use super::Pass;
-use super::factor::{Engine, Factor};
+use super::factor::{Engine, Factor, Factors};
 use crate::dims::Dims;
 use crate::error::{Error, Result};
 use crate::gemm::Gemm;
 use crate::grads::Grads;
 use crate::schedule::{self, Split};
-use crate::seq::{MatMut, MatRef, SeqRef};
+use crate::seq::{MatMut, SeqRef};
 use crate::tape::{Call, PartRoom, Recorded, Tape, planes, runs_of_r, runs_of_w};
 use gatefold_kernels::diagonal::Diagonal;
 use gatefold_kernels::outer::{Outer, OuterTerm};
@@ -21,19 +21,24 @@ const WORTH_A_THREAD: f64 = 1e6;
 /// A part takes as many rows of a gradient, or a multiple: the tiles of every instruction set are whole.
 const WHOLE_TILES: usize = 16;
 
-/// dx, and what is added to dW, dR, both biases and the projection's gradient.
-pub(super) fn run<T: Real>(pass: &Pass<'_, T>, tape: &mut Tape<T>, grads: &mut Grads<T>) -> Result<()> {
+/// dx, dW, dR and those of both biases, the projection and peepholes; those of weights are added to what is there if `onto`.
+pub(super) fn run<T: Real>(
+    pass: &Pass<'_, T>,
+    factors: &Factors<'_, T>,
+    tape: &mut Tape<T>,
+    grads: &mut Grads<T>,
+    onto: bool,
+) -> Result<()> {
     let Call { dims, time, batch, direction, .. } = pass.call;
     let work = dims.flops() * time as f64 * batch as f64;
     let most = (work / WORTH_A_THREAD) as usize;
     let parts = if most > 1 { pass.threads.count().min(most) } else { 1 };
-    let (Recorded { gates, shape, .. }, room) = tape.recorded(pass.call)?;
+    let (Recorded { gates, shape, .. }, _) = tape.recorded(pass.call)?;
     let gates = SeqRef::new(gates, shape)?;
-    let w = MatRef::dense(pass.weights.w(), dims.cell.gates() * dims.hidden, dims.input)?;
     let mut sources = [const { None }; 2];
-    for ((run, panel), source) in runs_of_w(dims.cell).iter().zip(&mut room.input).zip(&mut sources) {
-        let [gate, block, count] = [run.gate, run.block, run.count].map(|gates| gates * dims.hidden);
-        *source = Some((gates.channels(block, count)?, Factor::new(pass.engine, w.rows_from(gate, count)?, panel)?));
+    for ((run, factor), source) in runs_of_w(dims.cell).iter().zip(factors.input).zip(&mut sources) {
+        let gates = gates.channels(run.block * dims.hidden, run.count * dims.hidden)?;
+        *source = factor.map(|factor| (gates, factor));
     }
     let dx = MatMut::dense(&mut grads.dx, time * batch, dims.input)?;
     schedule::run(InputGrad { sources: &sources, from: 0, batch, dx }, parts.min(time))?;
@@ -55,7 +60,7 @@ pub(super) fn run<T: Real>(pass: &Pass<'_, T>, tape: &mut Tape<T>, grads: &mut G
         let len = Outer::<T>::room(shape.channels, terms.iter().map(|term| term.c.cols()));
         room.reserve(parts, len, 0)?;
     }
-    schedule::run(Sums { engine: pass.engine, gates, terms, rooms: &mut room.parts }, parts)
+    schedule::run(Sums { engine: pass.engine, gates, terms, onto, rooms: &mut room.parts }, parts)
 }
 
 /// dx = dA W for some steps.
@@ -147,6 +152,8 @@ struct Sums<'a, T> {
     /// The tape, `[T, N, width]`.
     gates: SeqRef<'a, T>,
     terms: [OuterTerm<'a, T>; TERMS],
+    /// Whether they are added to what is there.
+    onto: bool,
     /// One for each part.
     rooms: &'a mut [PartRoom<T>],
 }
@@ -155,7 +162,7 @@ impl<T: Real> Split for Sums<'_, T> {
     /// By rows of each gradient, which are columns of the tape: those of one part for W and R are mostly the same, and
     /// packed once.
     fn split(self, left: usize, right_parts: usize) -> Result<(Self, Self)> {
-        let Sums { engine, gates, terms, rooms } = self;
+        let Sums { engine, gates, terms, onto, rooms } = self;
         let halves = terms.map(|OuterTerm { from, right, c, mut sums }| {
             let rows = (c.rows() * left / (left + right_parts)).next_multiple_of(WHOLE_TILES).min(c.rows());
             let (first, rest) = c.split_rows(rows)?;
@@ -165,31 +172,36 @@ impl<T: Real> Split for Sums<'_, T> {
         let [x, y, z] = halves;
         let ((x, x_rest), (y, y_rest), (z, z_rest)) = (x?, y?, z?);
         let (rooms_a, rooms_b) = rooms.split_at_mut(left.min(rooms.len()));
-        let a = Sums { engine, gates, terms: [x, y, z], rooms: rooms_a };
-        Ok((a, Sums { engine, gates, terms: [x_rest, y_rest, z_rest], rooms: rooms_b }))
+        let a = Sums { engine, gates, terms: [x, y, z], onto, rooms: rooms_a };
+        Ok((a, Sums { engine, gates, terms: [x_rest, y_rest, z_rest], onto, rooms: rooms_b }))
     }
 
     fn run(self) -> Result<()> {
-        let Sums { engine, gates, mut terms, rooms } = self;
+        let Sums { engine, gates, mut terms, onto, rooms } = self;
         match (engine, rooms) {
             (Engine::Native(isa), [room, ..]) => {
-                Ok(Outer { isa, left: gates, terms: &mut terms, room: &mut room.sums }.run()?)
+                Ok(Outer { isa, left: gates, terms: &mut terms, onto, room: &mut room.sums }.run()?)
             }
             (Engine::Native(_), []) => Ok(()),
-            (Engine::Foreign(gemm), _) => terms.into_iter().try_for_each(|term| foreign(gemm, gates, term)),
+            (Engine::Foreign(gemm), _) => terms.into_iter().try_for_each(|term| foreign(gemm, gates, term, onto)),
         }
     }
 }
 
 /// The same by another product.
-fn foreign<T: Real>(gemm: &dyn Gemm<T>, gates: SeqRef<'_, T>, term: OuterTerm<'_, T>) -> Result<()> {
+fn foreign<T: Real>(gemm: &dyn Gemm<T>, gates: SeqRef<'_, T>, term: OuterTerm<'_, T>, onto: bool) -> Result<()> {
     let OuterTerm { from, right, mut c, sums } = term;
     if c.rows() == 0 {
         return Ok(());
     }
+    let mut beta = if onto { T::ONE } else { T::ZERO };
+    if !onto {
+        sums.fill(T::ZERO);
+    }
     let left = gates.channels(from, c.rows())?;
     for (left, right) in left.folded().matrices().zip(right.folded().matrices()) {
-        gemm.gemm(left.transposed(), right, T::ONE, c.reborrow())?;
+        gemm.gemm(left.transposed(), right, beta, c.reborrow())?;
+        beta = T::ONE;
         for n in 0..left.rows() {
             sums.iter_mut().zip(left.row(n).unwrap_or_default()).for_each(|(sum, &term)| *sum = *sum + term);
         }

@@ -1,7 +1,7 @@
 //! The steps of a backward pass: one pointwise kernel and one product each, or two of a cell of two stages.
 
 use super::Pass;
-use super::factor::Factor;
+use super::factor::{Factor, Factors};
 use super::noise::Noise;
 use crate::cell::{Activation, Cell, Reset};
 use crate::dims::Dims;
@@ -13,13 +13,13 @@ use crate::seq::{MatMut, MatRef, SeqMut, SeqRef, product};
 use crate::tape::{Call, PartRoom, Room, Tape, planes};
 use gatefold_kernels::backward::{Backward, BackwardKind, Join};
 use gatefold_kernels::isa::Isa;
-use gatefold_kernels::pack::Panel;
 use gatefold_kernels::real::Real;
 
 /// Turns the gates on the tape into the gradients of their pre-activations, and the gradients of the final states into
 /// those of the initial ones.
 pub(super) fn run<T: Real>(
     pass: &Pass<'_, T>,
+    factors: &Factors<'_, T>,
     tape: &mut Tape<T>,
     upstream: Upstream<'_, T>,
     grads: &mut Grads<T>,
@@ -32,12 +32,11 @@ pub(super) fn run<T: Real>(
     let len = product(&[batch, between]).ok_or(Error::TooLarge { argument: "batch" })?;
     room.between.reserve(len)?;
     room.reserve(plan.parts, 0, batch)?;
-    let Room { recurrent, between: scratch, noise, parts, .. } = room;
-    let factors = factors(pass, recurrent)?;
+    let Room { between: scratch, noise, parts, .. } = room;
     let steps = Steps {
         dims,
         isa: pass.isa,
-        factors: &factors,
+        factors,
         peepholes: pass.weights.peepholes().unwrap_or_default(),
         direction,
         lengths: recorded.lengths,
@@ -54,30 +53,11 @@ pub(super) fn run<T: Real>(
     schedule::run(steps, plan.parts)
 }
 
-/// What leads from the gradients of pre-activations to that of the state before: R of all gates whose operand is h, and
-/// that of a second stage, R_n of a GRU whose reset gate acts before the product, or the projection.
-fn factors<'a, T: Real>(
-    pass: &Pass<'a, T>,
-    [first_panel, second_panel]: &'a mut [Panel<T>; 2],
-) -> Result<(Factor<'a, T>, Option<Factor<'a, T>>)> {
-    let (weights, dims) = (pass.weights, pass.call.dims);
-    let r = MatRef::dense(weights.r(), dims.cell.gates() * dims.hidden, dims.output())?;
-    let (first, second) = match (dims.cell, weights.projection()) {
-        (Cell::Gru { reset: Reset::Before }, _) => {
-            (r.rows_from(0, 2 * dims.hidden)?, Some(r.rows_from(2 * dims.hidden, dims.hidden)?))
-        }
-        (_, Some(projection)) => (r, Some(MatRef::dense(projection, dims.output(), dims.hidden)?)),
-        _ => (r, None),
-    };
-    let second = second.map(|second| Factor::new(pass.engine, second, second_panel)).transpose()?;
-    Ok((Factor::new(pass.engine, first, first_panel)?, second))
-}
-
 /// The steps of some rows of the batch.
 struct Steps<'a, T> {
     dims: Dims,
     isa: Isa,
-    factors: &'a (Factor<'a, T>, Option<Factor<'a, T>>),
+    factors: &'a Factors<'a, T>,
     peepholes: &'a [T],
     direction: Direction,
     lengths: Option<&'a [usize]>,
@@ -172,7 +152,7 @@ impl<T: Real> Steps<'_, T> {
 
     /// Back through the gates of a step.
     fn cell(&mut self, t: usize, select: Option<&[u32]>) -> Result<()> {
-        let Steps { dims, isa, factors: (first, second), .. } = *self;
+        let Steps { dims, isa, factors: Factors { recurrent, second, .. }, .. } = *self;
         let (before, _) = planes(self.direction, t);
         let nothing = MatRef::dense(&[], 0, 0)?;
         let hidden = dims.hidden;
@@ -190,7 +170,7 @@ impl<T: Real> Steps<'_, T> {
                 let before = plane(self.c, before)?;
                 let Some(second) = second else {
                     through.run(BackwardKind::Lstm, gates.reborrow(), before, dh.reborrow(), dc)?;
-                    return through.first(&mut self.noise, first, gates, dh, false);
+                    return through.first(&mut self.noise, recurrent, gates, dh, false);
                 };
                 for n in 0..dh.rows() {
                     if let (Some(to), Some(from)) = (gates.row_mut(n), dh.row_mut(n)) {
@@ -224,7 +204,7 @@ impl<T: Real> Steps<'_, T> {
                 true
             }
         };
-        through.first(&mut self.noise, first, gates, dh, onto)
+        through.first(&mut self.noise, recurrent, gates, dh, onto)
     }
 }
 

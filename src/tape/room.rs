@@ -8,10 +8,8 @@ use gatefold_kernels::real::Real;
 /// What a backward pass needs beside what was recorded.
 #[derive(Clone)]
 pub(crate) struct Room<T> {
-    /// R transposed and packed: of all gates whose operand is h; of a second stage.
-    pub(crate) recurrent: [Panel<T>; 2],
-    /// W transposed and packed, for each run of gates.
-    pub(crate) input: [Panel<T>; 2],
+    /// R and W, packed as they stand: what the products of a pass multiply by.
+    pub(crate) panels: [Panel<T>; 4],
     /// `[N, H]`, between the stages of a step.
     pub(crate) between: Buf<T>,
     /// What zoneout lets past a step, of dh and dc, and what dropout is to be applied to.
@@ -31,8 +29,7 @@ pub(crate) struct PartRoom<T> {
 impl<T: Real> Room<T> {
     pub(crate) const fn new() -> Self {
         Room {
-            recurrent: [Panel::empty(), Panel::empty()],
-            input: [Panel::empty(), Panel::empty()],
+            panels: [const { Panel::empty() }; 4],
             between: Buf::empty(),
             noise: [Buf::empty(), Buf::empty(), Buf::empty()],
             parts: Vec::new(),

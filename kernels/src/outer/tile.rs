@@ -23,6 +23,8 @@ pub(super) struct Corner<T> {
     pub(super) stride: usize,
     /// Links.
     pub(super) k: usize,
+    /// Whether they go on from what C holds.
+    pub(super) onto: bool,
     pub(super) c: *mut T,
     pub(super) row_stride: usize,
     /// Rows of C, from 1 to [`Tiles::ROWS`].
@@ -31,7 +33,7 @@ pub(super) struct Corner<T> {
     pub(super) cols: usize,
 }
 
-/// Adds a chunk to a tile of C.
+/// A chunk of the sums of a tile of C.
 ///
 /// # Safety
 /// The panels have the columns and `k` links of the corner, and C has its rows and columns, as many as the kernel has
@@ -73,7 +75,7 @@ unsafe fn kernel<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corn
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "m and u each run over several arrays")]
 unsafe fn add<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corner: &Corner<T>) {
-    let Corner { a, column, b, stride, k, c, row_stride, rows, cols } = *corner;
+    let Corner { a, column, b, stride, k, onto, c, row_stride, rows, cols } = *corner;
     let lanes = cols - (U - 1) * S::LANES;
     let last = |u: usize| if u + 1 == U { lanes } else { S::LANES };
     let mut acc = [[s.splat(T::ZERO); U]; R];
@@ -87,7 +89,7 @@ unsafe fn add<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corner:
         for m in 0..R {
             let column = column + m.min(rows - 1);
             values[m] = a.add(column / S::LANES * stride * S::LANES + column % S::LANES);
-            if m < rows {
+            if onto && m < rows {
                 for u in 0..U {
                     acc[m][u] = load_up_to(s, c.add(m * row_stride + u * S::LANES), last(u));
                 }
