@@ -71,17 +71,11 @@ impl<T: Real> Panel<T> {
         let lanes = T::lanes(isa);
         self.data.reserve(Self::len(shape, lanes).unwrap_or(usize::MAX))?;
         (self.shape, self.lanes) = (shape, lanes);
-        let block_len = self.block_len().max(1);
-        for first in (0..shape.k).step_by(ROWS_AT_ONCE) {
-            let rows = first..shape.k.min(first + ROWS_AT_ONCE);
-            for (block, data) in self.data_mut().chunks_exact_mut(block_len).enumerate() {
-                let live = lanes.min(shape.units - block * lanes);
-                for (to, k) in data[rows.start * lanes..rows.end * lanes].chunks_exact_mut(lanes).zip(rows.clone()) {
-                    let from = matrix.row(k).unwrap_or_default();
-                    to[..live].copy_from_slice(&from[block * lanes..][..live]);
-                    to[live..].fill(T::ZERO);
-                }
-            }
+        match lanes {
+            2 => self.cut::<2>(matrix),
+            4 => self.cut::<4>(matrix),
+            8 => self.cut::<8>(matrix),
+            _ => self.cut::<16>(matrix),
         }
         Ok(())
     }
@@ -130,6 +124,25 @@ impl<T: Real> Panel<T> {
             }
         }
         Ok(())
+    }
+
+    /// Cuts the rows of a matrix into vectors of `LANES`, those of this panel.
+    fn cut<const LANES: usize>(&mut self, matrix: MatRef<'_, T>) {
+        let (k, block_len) = (self.shape.k, self.block_len().max(1));
+        for rows in (0..k).step_by(ROWS_AT_ONCE).map(|first| first..k.min(first + ROWS_AT_ONCE)) {
+            for (block, data) in self.data_mut().chunks_exact_mut(block_len).enumerate() {
+                for (to, k) in data.as_chunks_mut::<LANES>().0[rows.clone()].iter_mut().zip(rows.clone()) {
+                    let (vectors, tail) = matrix.row(k).unwrap_or_default().as_chunks::<LANES>();
+                    match vectors.get(block) {
+                        Some(vector) => *to = *vector,
+                        None => {
+                            to[..tail.len()].copy_from_slice(tail);
+                            to[tail.len()..].fill(T::ZERO);
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
