@@ -3,6 +3,7 @@
 use crate::caches::Caches;
 use crate::dims::Dims;
 use crate::error::Result;
+use gatefold_kernels::gang::WORTH_WAKING;
 
 /// How many threads a layer may use. The bits of the outputs do not depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -104,7 +105,7 @@ fn gang(dims: Dims, time: usize, batch: usize) -> usize {
     let of_a_row = 2.0 * dims.cell.gates() as f64 * dims.hidden as f64 * dims.output() as f64;
     let step = of_a_row * batch as f64;
     let is_worth = match time {
-        0..STEPS_OF_A_GANG => dims.flops() * batch as f64 >= WORTH_A_GANG_AWAKE,
+        0..WORTH_WAKING => dims.flops() * batch as f64 >= WORTH_A_GANG_AWAKE,
         _ => step * time as f64 >= WORTH_A_GANG,
     };
     if !is_worth {
@@ -113,8 +114,7 @@ fn gang(dims: Dims, time: usize, batch: usize) -> usize {
     ((step / WORTH_A_MEETING) as usize).min(dims.hidden / UNITS_OF_A_MEMBER)
 }
 
-/// Fewest steps, and operations in all of them, that a gang is woken for: that takes tens of microseconds.
-const STEPS_OF_A_GANG: usize = 8;
+/// Operations in all steps that a gang is woken for, where there are enough of them to be woken at all.
 const WORTH_A_GANG: f64 = 5e6;
 
 /// Operations of a step, its input product among them, that a gang is called for if it is awake: ten microseconds.

@@ -2,17 +2,13 @@
 
 #![cfg(feature = "rayon")]
 
-use gatefold::cell::{Activation, Cell, Reset};
+mod common;
+mod reference;
+
+use common::model::CELLS;
+use gatefold::cell::{Cell, Reset};
 use gatefold::seq::{SeqRef, batch_major, time_major};
 use gatefold::{Element, Input, Isa, Layer, Options, Order, Threads, Weights};
-
-const CELLS: [Cell; 5] = [
-    Cell::SimpleRnn { activation: Activation::Tanh },
-    Cell::SimpleRnn { activation: Activation::Relu },
-    Cell::Lstm,
-    Cell::Gru { reset: Reset::After },
-    Cell::Gru { reset: Reset::Before },
-];
 
 /// Values between -1 and 1, each time the same.
 fn values<T: Element>(seed: u64, len: usize, scale: f64) -> Vec<T> {

@@ -1,29 +1,24 @@
 //! Promise 2: nothing is allocated in the hot path. One test alone in its process.
 
+mod common;
 mod counting;
+mod reference;
 
+use common::model::CELLS;
 use counting::allocations;
 #[cfg(feature = "rayon")]
 use counting::allocations_of_all;
-use gatefold::cell::{Activation, Cell as Equations, Reset};
+use gatefold::cell::{Cell, Reset};
 use gatefold::seq::{MatMut, time_major, time_major_mut};
 use gatefold::{Backend, Element, Isa, Layer, Options, Output, State, Threads, Weights, Workspace};
 
-const CELLS: [Equations; 5] = [
-    Equations::SimpleRnn { activation: Activation::Tanh },
-    Equations::SimpleRnn { activation: Activation::Relu },
-    Equations::Lstm,
-    Equations::Gru { reset: Reset::After },
-    Equations::Gru { reset: Reset::Before },
-];
-
-fn weights<T: Element>(cell: Equations, input: usize, hidden: usize) -> Weights<T> {
+fn weights<T: Element>(cell: Cell, input: usize, hidden: usize) -> Weights<T> {
     let rows = cell.gates() * hidden;
     let values = |len: usize| vec![T::from_f64(0.01); len];
     Weights::new(cell, input, hidden, values(rows * input), values(rows * hidden), None, None).unwrap()
 }
 
-fn layer<T: Element>(cell: Equations, input: usize, hidden: usize, isa: Isa, threads: Threads) -> Layer<T> {
+fn layer<T: Element>(cell: Cell, input: usize, hidden: usize, isa: Isa, threads: Threads) -> Layer<T> {
     let options = Options { backend: Backend::Native, isa: Some(isa), threads, ..Options::default() };
     Layer::new(weights(cell, input, hidden), options).unwrap()
 }
@@ -54,7 +49,7 @@ fn calls<T: Element>(layer: &Layer<T>, time: usize, state: &mut State<T>, worksp
     layer.forward_into(x, state, Output::StateOnly, workspace).unwrap();
 }
 
-fn on_one_thread<T: Element>(cell: Equations) {
+fn on_one_thread<T: Element>(cell: Cell) {
     for &isa in Isa::available() {
         let layer = layer::<T>(cell, 9, 21, isa, Threads::One);
         for (time, batch) in SIZES {
@@ -66,10 +61,10 @@ fn on_one_thread<T: Element>(cell: Equations) {
 
 /// The crate matrixmultiply allocates memory to pack into, once in each product; the library nothing beside that.
 #[cfg(feature = "matrixmultiply")]
-fn by_matrixmultiply<T: Element>(cell: Equations) {
+fn by_matrixmultiply<T: Element>(cell: Cell) {
     let options = Options { backend: Backend::MatrixMultiply, threads: Threads::One, ..Options::default() };
     let layer = Layer::new(weights::<T>(cell, 9, 21), options).unwrap();
-    let stages = if cell == (Equations::Gru { reset: Reset::Before }) { 2 } else { 1 };
+    let stages = if cell == (Cell::Gru { reset: Reset::Before }) { 2 } else { 1 };
     for (time, batch) in SIZES {
         // For each stage the input product of all steps, and one recurrent product a step.
         let products = if time * batch > 0 { stages * (1 + time) } else { 0 };
@@ -79,7 +74,7 @@ fn by_matrixmultiply<T: Element>(cell: Equations) {
 }
 
 #[cfg(feature = "rayon")]
-fn in_a_pool(cell: Equations) {
+fn in_a_pool(cell: Cell) {
     let (time, batch, input, hidden) = (24, 32, 32, 48);
     let layer = layer::<f32>(cell, input, hidden, Isa::available()[0], Threads::Pool);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();

@@ -43,7 +43,7 @@ pub trait Stage: Copy + Debug + Send + Sync + 'static {
     fn finish<T: Real, S: Simd<T>>(
         self,
         s: S,
-        sums: Sums<Self::Recurrent<S::V>, Self::Late<S::V>>,
+        chains: Chains<Self::Recurrent<S::V>, Self::Late<S::V>>,
         own: Own<Self::Unit<S::V>, S::V>,
         prev: Self::Prev<S::V>,
     ) -> Finished<Self, S::V>;
@@ -64,7 +64,7 @@ pub struct Trace<R, V> {
 
 /// The finished chains of a unit.
 #[derive(Clone, Copy, Debug)]
-pub struct Sums<R, L> {
+pub struct Chains<R, L> {
     /// Gates of the recurrent product.
     pub recurrent: R,
     /// Gates of the input product alone.

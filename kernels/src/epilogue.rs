@@ -1,7 +1,7 @@
 //! The epilogue that is a cell: finished chains in, new state out.
 
 use crate::block::Block;
-use crate::cell::{Own, Stage, Sums as Chains, Trace};
+use crate::cell::{Chains, Own, Stage, Trace};
 use crate::gemm::{GateStrides, check_selection, load_up_to, store_up_to};
 use crate::isa::{Dispatch, Isa, Simd};
 use crate::mat::{MatMut, MatRef};

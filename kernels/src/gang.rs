@@ -58,7 +58,7 @@ const ARRIVAL: Duration = Duration::from_micros(1);
 
 /// Fewest rounds that a member is woken for, unless the last call ended less than PATIENCE ago: waking takes tens of
 /// microseconds.
-const WORTH_WAKING: usize = 8;
+pub const WORTH_WAKING: usize = 8;
 
 /// Calls `body(round, share)` for every share of every round from 0 to `rounds`, on up to `threads` threads, this one among
 /// them. A round starts when the one before it has ended, and sees what that one wrote; how it is cut into shares may

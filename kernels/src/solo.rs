@@ -6,7 +6,7 @@
 //! product of many steps at once reads W less often, which pays where W does not fit the first cache.
 
 use crate::block::Block;
-use crate::cell::{Own, Stage, StageKind, StageVisitor, Sums};
+use crate::cell::{Chains, Own, Stage, StageKind, StageVisitor};
 use crate::epilogue::{MAX_PLANES, chained};
 use crate::gemm::store_up_to;
 use crate::isa::{Dispatch, Isa, Op, Simd};
@@ -448,7 +448,7 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
             for i in 0..<C::Unit<S::V> as Block<S::V>>::N {
                 unit[i] = s.load(heads.add((biases + i) * S::LANES));
             }
-            let (next, _) = self.stage.finish(s, Sums { recurrent, late }, Own { unit, row: zero }, prev);
+            let (next, _) = self.stage.finish(s, Chains { recurrent, late }, Own { unit, row: zero }, prev);
             for i in 0..<C::Next<S::V> as Block<S::V>>::N {
                 s.store(places.next[i].wrapping_add(from), next[i]);
             }

@@ -4,7 +4,7 @@
 //! Reset before it (Keras' option, ONNX' default): n = tanh(W_n x + b_wn + R_n (r h) + b_rn), which needs
 //! r h of all units before the product of any, hence two stages.
 
-use super::{Finished, Own, Stage, StageKind, Sums, Trace, flush};
+use super::{Chains, Finished, Own, Stage, StageKind, Trace, flush};
 use crate::isa::Simd;
 use crate::math::{sigmoid, tanh};
 use crate::real::Real;
@@ -34,11 +34,11 @@ impl Stage for GruAfter {
     fn finish<T: Real, S: Simd<T>>(
         self,
         s: S,
-        sums: Sums<[S::V; 3], [S::V; 1]>,
+        chains: Chains<[S::V; 3], [S::V; 1]>,
         _: Own<[S::V; 0], S::V>,
         [h]: [S::V; 1],
     ) -> Finished<Self, S::V> {
-        let Sums { recurrent: [r, z, rn], late: [xn] } = sums;
+        let Chains { recurrent: [r, z, rn], late: [xn] } = chains;
         let (r, z) = (sigmoid(s, r), sigmoid(s, z));
         let n = tanh(s, s.fma(r, rn, xn));
         ([update(s, z, h, n)], Trace { gates: [r, z, n], beside: rn })
@@ -63,11 +63,11 @@ impl Stage for GruGates {
     fn finish<T: Real, S: Simd<T>>(
         self,
         s: S,
-        sums: Sums<[S::V; 2], [S::V; 0]>,
+        chains: Chains<[S::V; 2], [S::V; 0]>,
         _: Own<[S::V; 0], S::V>,
         [h]: [S::V; 1],
     ) -> Finished<Self, S::V> {
-        let Sums { recurrent: [r, z], .. } = sums;
+        let Chains { recurrent: [r, z], .. } = chains;
         let (r, z) = (sigmoid(s, r), sigmoid(s, z));
         let reset = flush(s, s.mul(r, h));
         ([reset, z], Trace { gates: [r, z], beside: reset })
@@ -92,11 +92,11 @@ impl Stage for GruCandidate {
     fn finish<T: Real, S: Simd<T>>(
         self,
         s: S,
-        sums: Sums<[S::V; 1], [S::V; 0]>,
+        chains: Chains<[S::V; 1], [S::V; 0]>,
         _: Own<[S::V; 0], S::V>,
         [h, z]: [S::V; 2],
     ) -> Finished<Self, S::V> {
-        let Sums { recurrent: [n], .. } = sums;
+        let Chains { recurrent: [n], .. } = chains;
         let n = tanh(s, n);
         let h = update(s, z, h, n);
         ([h], Trace { gates: [n], beside: h })

@@ -4,7 +4,7 @@
 //! With projection (Sak, Senior and Beaufays, arXiv:1402.1128; PyTorch's `proj_size`): h' = W_hr (o tanh(c')), as many
 //! units as W_hr has rows, a second stage.
 
-use super::{Finished, Own, Stage, StageKind, Sums, Trace, flush};
+use super::{Chains, Finished, Own, Stage, StageKind, Trace, flush};
 use crate::isa::Simd;
 use crate::math::{sigmoid, tanh};
 use crate::real::Real;
@@ -27,11 +27,11 @@ impl Stage for Lstm {
     fn finish<T: Real, S: Simd<T>>(
         self,
         s: S,
-        sums: Sums<[S::V; 4], [S::V; 0]>,
+        chains: Chains<[S::V; 4], [S::V; 0]>,
         _: Own<[S::V; 0], S::V>,
         [c]: [S::V; 1],
     ) -> Finished<Self, S::V> {
-        let Sums { recurrent: [i, f, g, o], .. } = sums;
+        let Chains { recurrent: [i, f, g, o], .. } = chains;
         let (i, f, g, o) = (sigmoid(s, i), sigmoid(s, f), tanh(s, g), sigmoid(s, o));
         let c = flush(s, s.fma(f, c, s.mul(i, g)));
         let h = flush(s, s.mul(o, tanh(s, c)));
@@ -58,11 +58,11 @@ impl Stage for Projection {
     fn finish<T: Real, S: Simd<T>>(
         self,
         s: S,
-        sums: Sums<[S::V; 1], [S::V; 0]>,
+        chains: Chains<[S::V; 1], [S::V; 0]>,
         _: Own<[S::V; 0], S::V>,
         _: [S::V; 0],
     ) -> Finished<Self, S::V> {
-        let h = flush(s, sums.recurrent[0]);
+        let h = flush(s, chains.recurrent[0]);
         ([h], Trace { gates: [h], beside: h })
     }
 }

@@ -1,6 +1,6 @@
 //! SimpleRNN: h' = f(W x + b_w + R h + b_r). Keras' `SimpleRNN`, PyTorch's `RNN`, ONNX' `RNN`.
 
-use super::{Finished, Own, Stage, StageKind, Sums, Trace, flush};
+use super::{Chains, Finished, Own, Stage, StageKind, Trace, flush};
 use crate::isa::Simd;
 use crate::math;
 use crate::real::Real;
@@ -60,11 +60,11 @@ impl<F: Activation> Stage for Simple<F> {
     fn finish<T: Real, S: Simd<T>>(
         self,
         s: S,
-        sums: Sums<[S::V; 1], [S::V; 0]>,
+        chains: Chains<[S::V; 1], [S::V; 0]>,
         _: Own<[S::V; 0], S::V>,
         _: [S::V; 0],
     ) -> Finished<Self, S::V> {
-        let Sums { recurrent: [a], .. } = sums;
+        let Chains { recurrent: [a], .. } = chains;
         let h = flush(s, self.0.apply(s, a));
         ([h], Trace { gates: [h], beside: h })
     }
