@@ -95,14 +95,15 @@ impl<'a, T: Real> Factors<'a, T> {
             _ => (r, None),
         };
         let run = |i| runs_of_w(cell).get(i).map(|run: &Run| w.rows_from(run.gate * hidden, run.count * hidden));
-        let matrices = [Some(recurrent), run(0).transpose()?, second, run(1).transpose()?];
+        // Two threads have R and W each.
+        let matrices = [Some(recurrent), second, run(0).transpose()?, run(1).transpose()?];
         if let Engine::Native(isa) = pass.engine {
             let parts = if weights.r().len() + weights.w().len() < WORTH_A_THREAD { 1 } else { pass.threads.count() };
             schedule::run(Packing { isa, matrices: &matrices, panels }, parts.min(matrices.len()))?;
         }
         let factor = |i: usize| matrices[i].map(|matrix| Factor::new(pass.engine, matrix, &panels[i]));
         let recurrent = Factor::new(pass.engine, recurrent, &panels[0]);
-        Ok(Factors { recurrent, second: factor(2), input: [factor(1), factor(3)] })
+        Ok(Factors { recurrent, second: factor(1), input: [factor(2), factor(3)] })
     }
 }
 
