@@ -42,15 +42,15 @@ impl<T: Real> Pass<'_, T> {
                 to.copy_from_slice(from);
             }
         }
-        let onto = accumulate == Accumulate::Add;
         if time == 0 || batch == 0 {
             return Ok(());
         }
         let mut panels = tape.take_panels();
-        let result = schedule::inside(self.threads.plan(dims, time, batch, size_of::<T>()).parts, || {
+        let parts = self.threads.plan(dims, time, batch, size_of::<T>()).parts;
+        let result = schedule::inside(parts, || {
             let factors = Factors::new(self, &mut panels)?;
-            steps::run(self, &factors, tape, upstream, grads)?;
-            products::run(self, &factors, tape, grads, onto)
+            steps::run(self, &factors, parts, tape, upstream, grads)?;
+            products::run(self, &factors, tape, grads, accumulate == Accumulate::Add)
         });
         tape.give_panels(panels);
         result

@@ -116,8 +116,8 @@ impl<T: Real> Grads<T> {
         Ok(())
     }
 
-    /// Gives every array its length. Gradients of states are zeros; those of weights too, or what they were, unless they
-    /// are `overwritten`, as dx is.
+    /// Gives every array its length. Gradients of states are zeros, and those of weights what they were, or zeros where that
+    /// is nothing. What is overwritten, as dx is, may hold anything, unless no step follows to overwrite it.
     pub(crate) fn prepare(
         &mut self,
         dims: Dims,
@@ -131,10 +131,10 @@ impl<T: Real> Grads<T> {
         zeros(&mut self.dh0, count(&[batch, dims.output()])?)?;
         zeros(&mut self.dc0, count(&[batch, cell])?)?;
         let nothing_follows = time == 0 || batch == 0;
-        for (name, values, len) in self.of_weights(weights) {
+        for (_, values, len) in self.of_weights(weights) {
             match accumulate {
                 Accumulate::Add if !values.is_empty() => {}
-                Accumulate::Overwrite if !nothing_follows && name != "d_peepholes" => lengthen(values, len)?,
+                Accumulate::Overwrite if !nothing_follows => lengthen(values, len)?,
                 _ => zeros(values, len)?,
             }
         }

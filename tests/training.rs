@@ -293,17 +293,40 @@ fn refuses_what_does_not_fit() {
     assert!(grads.dx.is_empty() && grads.dw == [0.0; 8]);
 }
 
+/// The gradients of the sum of the last outputs over x, `[3, 1, 2]`.
+fn run<T: Element>(layer: &Layer<T>, x: &[T], grads: &mut Grads<T>, accumulate: Accumulate) {
+    let (mut tape, mut state) = (Tape::new(), layer.state(1).unwrap());
+    let x = time_major(x, [3, 1, 2]).unwrap();
+    layer.record(x, &mut state, Output::StateOnly, &mut tape, &mut Workspace::new()).unwrap();
+    let dh = vec![T::ONE; layer.dims().output()];
+    let upstream = Upstream { dh: Some(&dh), ..Upstream::default() };
+    layer.backward(&mut tape, upstream, grads, accumulate).unwrap();
+}
+
+/// What gradients are written over leaves no trace, whatever computes the products.
+#[test]
+fn gradients_are_overwritten() {
+    for (cell, backend) in CELLS.into_iter().flat_map(|cell| backends().into_iter().map(move |backend| (cell, backend)))
+    {
+        for peepholes in [false, cell == Cell::Lstm] {
+            let choice = Choice { projection: peepholes.then_some(3), peepholes, ..Choice::default() };
+            let chosen = Chosen::<f64>::random(cell, [2, 5], Bias::Both, choice, 1);
+            let options = Options { keep_weights: true, backend, ..Options::default() };
+            let layer = Layer::new(chosen.weights(), options).unwrap();
+            let x: [Vec<f64>; 2] = [Random(1).values(6, 1.0), Random(2).values(6, 1.0)];
+            let [mut fresh, mut used] = std::array::from_fn(|_| Grads::new());
+            run(&layer, &x[0], &mut fresh, Accumulate::Overwrite);
+            run(&layer, &x[1], &mut used, Accumulate::Overwrite);
+            assert_ne!(used, fresh, "{cell:?}");
+            run(&layer, &x[0], &mut used, Accumulate::Overwrite);
+            assert_eq!(used, fresh, "{cell:?} by {backend:?}, peepholes: {peepholes}");
+        }
+    }
+}
+
 /// Gradients of two calls add up.
 #[test]
 fn gradients_add_up() {
-    fn run<T: Element>(layer: &Layer<T>, x: &[T], grads: &mut Grads<T>, accumulate: Accumulate) {
-        let (mut tape, mut state) = (Tape::new(), layer.state(1).unwrap());
-        let x = time_major(x, [3, 1, 2]).unwrap();
-        layer.record(x, &mut state, Output::StateOnly, &mut tape, &mut Workspace::new()).unwrap();
-        let dh = vec![T::ONE; layer.dims().output()];
-        let upstream = Upstream { dh: Some(&dh), ..Upstream::default() };
-        layer.backward(&mut tape, upstream, grads, accumulate).unwrap();
-    }
     for cell in CELLS {
         let chosen = Chosen::<f64>::random(cell, [2, 5], Bias::Both, Choice::default(), 1);
         let layer = Layer::new(chosen.weights(), Options { keep_weights: true, ..Options::default() }).unwrap();

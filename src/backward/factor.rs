@@ -98,7 +98,8 @@ impl<'a, T: Real> Factors<'a, T> {
         // Two threads have R and W each.
         let matrices = [Some(recurrent), second, run(0).transpose()?, run(1).transpose()?];
         if let Engine::Native(isa) = pass.engine {
-            let parts = if weights.r().len() + weights.w().len() < WORTH_A_THREAD { 1 } else { pass.threads.count() };
+            let parts =
+                if weights.r().len() + weights.w().len() < WEIGHTS_OF_A_THREAD { 1 } else { pass.threads.count() };
             schedule::run(Packing { isa, matrices: &matrices, panels }, parts.min(matrices.len()))?;
         }
         let factor = |i: usize| matrices[i].map(|matrix| Factor::new(pass.engine, matrix, &panels[i]));
@@ -107,8 +108,8 @@ impl<'a, T: Real> Factors<'a, T> {
     }
 }
 
-/// Weights that are worth a thread to be packed: they take it tens of microseconds.
-const WORTH_A_THREAD: usize = 1 << 17;
+/// Fewest weights that are shared among threads to be packed: they take it tens of microseconds.
+const WEIGHTS_OF_A_THREAD: usize = 1 << 17;
 
 /// Matrices to be packed, each by one thread.
 struct Packing<'a, T> {

@@ -47,6 +47,9 @@ pub(super) fn run<T: Real>(
     let gates = SeqRef::new(gates, shape)?;
     let (before, after) = planes(direction, 0);
     let h = h.into_ref().steps(before, time)?;
+    if !onto {
+        grads.d_peepholes.fill(T::ZERO);
+    }
     if !grads.d_peepholes.is_empty() {
         for ((gate, plane), sums) in
             [(0, before), (1, before), (3, after)].into_iter().zip(grads.d_peepholes.chunks_mut(dims.hidden))

@@ -16,23 +16,23 @@ use gatefold_kernels::isa::Isa;
 use gatefold_kernels::real::Real;
 
 /// Turns the gates on the tape into the gradients of their pre-activations, and the gradients of the final states into
-/// those of the initial ones.
+/// those of the initial ones. The rows are cut into `parts`.
 pub(super) fn run<T: Real>(
     pass: &Pass<'_, T>,
     factors: &Factors<'_, T>,
+    parts: usize,
     tape: &mut Tape<T>,
     upstream: Upstream<'_, T>,
     grads: &mut Grads<T>,
 ) -> Result<()> {
-    let Call { dims, time, batch, direction, .. } = pass.call;
-    let plan = pass.threads.plan(dims, time, batch, size_of::<T>());
+    let Call { dims, batch, direction, .. } = pass.call;
     let (recorded, room) = tape.recorded(pass.call)?;
     let two_stages = dims.projection.is_some() || dims.cell == Cell::Gru { reset: Reset::Before };
     let between = if two_stages { dims.hidden } else { 0 };
     let len = product(&[batch, between]).ok_or(Error::TooLarge { argument: "batch" })?;
     room.between.reserve(len)?;
-    room.reserve(plan.parts, 0, batch)?;
-    let Room { between: scratch, noise, parts, .. } = room;
+    room.reserve(parts, 0, batch)?;
+    let Room { between: scratch, noise, parts: rooms, .. } = room;
     let steps = Steps {
         dims,
         isa: pass.isa,
@@ -48,9 +48,9 @@ pub(super) fn run<T: Real>(
         dc: MatMut::dense(&mut grads.dc0, batch, if dims.cell.has_cell_state() { dims.hidden } else { 0 })?,
         between: MatMut::dense(scratch, batch, between)?,
         noise: Noise::new(pass.isa, recorded.noise, [batch, dims.output(), dims.hidden], noise)?,
-        rooms: parts,
+        rooms,
     };
-    schedule::run(steps, plan.parts)
+    schedule::run(steps, parts)
 }
 
 /// The steps of some rows of the batch.
