@@ -51,12 +51,14 @@ impl<T> Sums<T> {
     }
 }
 
-/// Adds the products of `k` columns to the sums of a tile.
+/// Adds the products of `k` columns to the sums of a tile. The task comes by reference: moved into the trampoline, it would be
+/// copied by vectors from what was stored by words, which no processor forwards, and every tile would wait for the one
+/// before it.
 ///
 /// # Safety
 /// The instruction set is the one the kernel was made for. `from` and `to` have the rows from `first` to MR more, U blocks and N
 /// gates, `rows` are MR pointers to `k` values each, `weights` has U blocks at `stride` of `k` times N vectors.
-pub(crate) type Kernel<T, S> = unsafe fn(s: S, task: Task<'_, T>);
+pub(crate) type Kernel<T, S> = unsafe fn(s: S, task: &Task<'_, T>);
 
 /// The arguments of a [`Kernel`].
 pub(crate) struct Task<'a, T> {
@@ -190,7 +192,7 @@ const fn fits(rows: usize, columns: usize, registers: usize) -> bool {
 /// # Safety
 /// As for a [`Kernel`].
 #[inline(never)]
-unsafe fn kernel<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: Task<'_, T>) {
+unsafe fn kernel<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: &Task<'_, T>) {
     const { assert!(fits(MR, U * A::N, S::REGS), "the tile does not fit the registers") };
     s.vectorize(
         #[inline(always)]
@@ -203,7 +205,7 @@ unsafe fn kernel<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: 
 /// As for a [`Kernel`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "m, u and g each run over several arrays")]
-unsafe fn in_place<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: Task<'_, T>) {
+unsafe fn in_place<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: &Task<'_, T>) {
     let mut acc = [[A::fill(s.splat(T::ZERO)); U]; MR];
     let mut rows = [std::ptr::null(); MR];
     // SAFETY: the caller's promise: sums and rows are as many as the tile has.

@@ -211,7 +211,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
                 let height = part(rows.len() - first, most);
                 kernels[height - 1][places.len() - 1](
                     s,
-                    Task { from, to, first, rows: rows.as_ptr().add(first), weights, stride, k, ahead },
+                    &Task { from, to, first, rows: rows.as_ptr().add(first), weights, stride, k, ahead },
                 );
                 first += height;
                 // Each tile prefetches as many vectors as there are columns, until the next blocks are complete.
