@@ -359,9 +359,6 @@ impl<T: Element> Layer<T> {
         if input.noise.recurrent_dropout.is_some() {
             workspace.reserve_dropped(self.dims, plan, batch)?;
         }
-        if tape.is_some() {
-            workspace.reserve_recorded(&self.stages, plan, batch)?;
-        }
         let (dims, stages, scratch) = (self.dims, &self.stages[..], workspace.parts(plan));
         let job = Job { dims, stages, plan, input, state, y, scratch, tape };
         schedule::run(job, plan.parts)

@@ -8,14 +8,14 @@ use crate::output::Output;
 use crate::roster::Active;
 use crate::schedule::{Plan, Split};
 use crate::seq::{MatMut, MatRef, SeqRef};
-use crate::stages::{Stage, StepPlanes};
+use crate::stages::{Stage, StepPlanes, traces};
 use crate::state::Planes;
 use crate::tape::{TapeMut, planes};
 use crate::workspace::Scratch;
 use gatefold_kernels::blend::{Blend, BlendKind};
 use gatefold_kernels::buf::padded;
 use gatefold_kernels::real::Real;
-use gatefold_kernels::relay::Relay;
+use gatefold_kernels::relay::{Relay, States};
 use std::ops::Range;
 
 /// The rows of a batch, or some of them, through a sequence.
@@ -50,11 +50,11 @@ impl<T: Real> Split for Job<'_, T> {
         let [time, batch, _] = self.input.sizes();
         let [scratch, ..] = std::mem::take(&mut self.scratch) else { return Ok(()) };
         scratch.roster.begin(&self.input);
-        let plain = self.tape.is_none() && self.input.is_whole() && self.input.noise.is_none();
-        if plain && self.relay(scratch)? {
+        self.keep(if self.input.direction == Direction::Forward { 0 } else { time }, 0)?;
+        if self.input.is_whole() && self.input.noise.is_none() && self.relay(scratch)? {
+            self.recall()?;
             return self.last(scratch);
         }
-        self.keep(if self.input.direction == Direction::Forward { 0 } else { time }, 0)?;
         for first in (0..time).step_by(self.plan.block) {
             let end = time.min(first + self.plan.block);
             let times = match self.input.direction {
@@ -109,12 +109,31 @@ impl<T: Real> Job<'_, T> {
         Ok(())
     }
 
+    /// The state after all steps from its plane of the tape.
+    fn recall(&mut self) -> Result<()> {
+        let Some(tape) = &mut self.tape else { return Ok(()) };
+        let end = if self.input.direction == Direction::Forward { self.input.sizes()[0] } else { 0 };
+        let (h, c) = (tape.h.step(end)?, tape.c.step(end)?);
+        let to = [Some(&mut self.state.h), self.state.c.as_mut()];
+        for ((from, to), stride) in [h, c].into_iter().zip(to).zip(self.state.strides) {
+            let Some([to, _]) = to else { continue };
+            for (n, to) in to.chunks_exact_mut(stride).enumerate() {
+                to.copy_from_slice(from.as_ref().row(n).unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+
     /// All steps in one call of the kernels, if they compute every stage of the layer in that way.
     fn relay(&mut self, scratch: &mut Scratch<T>) -> Result<bool> {
         let Source::Padded(x) = self.input.x else { return Ok(false) };
         let (time, batch) = (x.shape().time, x.shape().batch);
-        let pairs = self.stages.iter().zip(&mut scratch.products);
-        let mut stages = pairs.map_while(|(stage, product)| stage.relay(product));
+        let (traces, states) = match &mut self.tape {
+            Some(TapeMut { gates, h, c }) => (traces(self.stages, gates.reborrow())?, Some((h, c))),
+            None => ([None, None], None),
+        };
+        let pairs = self.stages.iter().zip(&mut scratch.products).zip(traces);
+        let mut stages = pairs.map_while(|((stage, product), trace)| stage.relay(product, trace));
         let (first, second) = (stages.next(), stages.next());
         let mut two;
         let mut one;
@@ -132,13 +151,20 @@ impl<T: Real> Job<'_, T> {
         let rows = StepRows { count: batch };
         let (hidden, output) = (self.dims.hidden, self.dims.output());
         let mut between = scratch.between.each_mut().map(|plane| &mut **plane);
+        let (h, c) = match states {
+            Some((h, c)) => (States::Each(h.reborrow()), self.state.c.is_some().then(|| States::Each(c.reborrow()))),
+            None => {
+                let c = self.state.c.as_mut().map(|c| rows.pair(c, hidden)).transpose()?;
+                (States::InTurn(rows.pair(&mut self.state.h, output)?), c.map(States::InTurn))
+            }
+        };
         Relay {
             isa: self.stages[0].isa(),
             threads: self.plan.gang,
             stages,
             x,
-            h: rows.pair(&mut self.state.h, output)?,
-            c: self.state.c.as_mut().map(|c| rows.pair(c, hidden)).transpose()?,
+            h,
+            c,
             between: match self.stages {
                 [_, _] => Some(rows.pair(&mut between, hidden)?),
                 _ => None,
@@ -233,21 +259,21 @@ impl<T: Real> Job<'_, T> {
             Output::Last(_) | Output::StateOnly => None,
         };
         let (stages, reverse, isa) = (self.stages, self.state.reverse, self.stages[0].isa());
-        let mut tape = self.tape.as_mut().map(|tape| tape.gates.step(t)).transpose()?;
-        let mut run =
-            |stage: usize, operand, prev: &[MatRef<'_, T>], next: &mut [MatMut<'_, T>], y: Option<MatMut<'_, T>>| {
-                let (cols, recurrent_cols) = stages[stage].product_cols();
-                let input = MatRef::dense(&products[stage], from + count, cols)?.rows_from(from, count)?;
-                let row = if stage == 0 { attention } else { None };
-                let planes = StepPlanes { input, prev, next, y, row, select: active.select, reverse };
-                match &mut tape {
-                    Some(gates) => stages[stage].record(operand, recurrent, gates.reborrow(), planes),
-                    None => {
-                        let recurrent = MatMut::dense(recurrent, count, recurrent_cols)?;
-                        stages[stage].step(operand, recurrent, planes)
-                    }
-                }
-            };
+        let mut traces = match &mut self.tape {
+            Some(tape) => traces(stages, tape.gates.steps(t, 1)?)?,
+            None => [None, None],
+        };
+        let mut run = |stage: usize,
+                       operand,
+                       prev: &[MatRef<'_, T>],
+                       next: &mut [MatMut<'_, T>],
+                       y: Option<MatMut<'_, T>>| {
+            let (cols, recurrent_cols) = stages[stage].product_cols();
+            let input = MatRef::dense(&products[stage], from + count, cols)?.rows_from(from, count)?;
+            let row = if stage == 0 { attention } else { None };
+            let planes = StepPlanes { input, prev, next, y, row, select: active.select, reverse };
+            stages[stage].step(operand, MatMut::dense(recurrent, count, recurrent_cols)?, planes, traces[stage].take())
+        };
         let Dims { cell, hidden, projection, .. } = self.dims;
         let rows = StepRows { count };
         let [h, h_next] = &mut self.state.h;

@@ -5,20 +5,20 @@ use crate::cell::{Activation, Cell, Reset, Variant};
 use crate::dims::Dims;
 use crate::error::{Error, Result};
 use crate::gemm::Gemm;
-use crate::seq::{MatMut, MatRef, SeqRef};
+use crate::seq::{MatMut, MatRef, SeqMut, SeqRef};
 use crate::weights::Weights;
-use gatefold_kernels::StepState;
-use gatefold_kernels::buf::{Buf, padded};
+use gatefold_kernels::buf::Buf;
 use gatefold_kernels::cell::StageKind;
 use gatefold_kernels::gemm::{Gemm as PackedGemm, Start};
 use gatefold_kernels::general::General;
 use gatefold_kernels::isa::Isa;
 use gatefold_kernels::pack::{GateOrder, Panel, PanelShape};
-use gatefold_kernels::pointwise::{Pointwise, TraceMut};
+use gatefold_kernels::pointwise::Pointwise;
 use gatefold_kernels::real::Real;
 use gatefold_kernels::relay::RelayStage;
 use gatefold_kernels::solo::SoloStage;
 use gatefold_kernels::step::Step;
+use gatefold_kernels::{StepState, TraceMut};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -219,9 +219,13 @@ impl<T: Real> Stage<T> {
     }
 
     /// The stage for the kernel that runs whole sequences, if that computes it; `product` is room for the input product.
-    pub(crate) fn relay<'a>(&'a self, product: &'a mut [T]) -> Option<RelayStage<'a, T>> {
+    pub(crate) fn relay<'a>(
+        &'a self,
+        product: &'a mut [T],
+        trace: Option<TraceMut<'a, T>>,
+    ) -> Option<RelayStage<'a, T>> {
         let SoloStage { kind, input, recurrent } = self.solo()?;
-        Some(RelayStage { kind, input, recurrent, product })
+        Some(RelayStage { kind, input, recurrent, product, trace })
     }
 
     /// The stage for the kernel that one row goes through, if that computes it.
@@ -268,29 +272,29 @@ impl<T: Real> Stage<T> {
     }
 
     /// The recurrent product of `operand: [N, K]` and the cell behind it. `input` are the step's rows of the input
-    /// product, `recurrent: [N, product_cols().1]` is scratch for a product that cannot be fused.
+    /// product, `recurrent: [N, product_cols().1]` is scratch for a product that cannot be fused. What the backward pass needs
+    /// is left in `trace`, of one step, to the same bits.
     pub(crate) fn step(
         &self,
         operand: MatRef<'_, T>,
-        recurrent: MatMut<'_, T>,
+        mut recurrent: MatMut<'_, T>,
         planes: StepPlanes<'_, '_, T>,
+        trace: Option<TraceMut<'_, T>>,
     ) -> Result<()> {
         if let Some(options) = &self.options {
-            return self.general(options, operand, recurrent, planes);
+            return self.general(options, operand, recurrent, planes, trace);
         }
         let StepPlanes { input, prev, next, y, row, select, reverse } = planes;
         let (isa, stage) = (self.isa, self.part.kind);
         match &self.engine {
             Engine::Packed { recurrent: panel, .. } => {
                 let state = StepState { input, order: GateOrder::Panel, prev, next, y, row, select };
-                Ok(Step { isa, stage, operand, panel, state, reverse }.run()?)
+                Ok(Step { isa, stage, operand, panel, state, trace, reverse }.run()?)
             }
             Engine::Foreign { gemm, r, heads, .. } => {
-                let (mut product, order) = (recurrent, GateOrder::Major);
-                self.foreign_product(&**gemm, r, operand, T::ZERO, product.reborrow())?;
-                let state = StepState { input, order, prev, next, y, row, select };
-                let product = product.as_ref();
-                Ok(Pointwise { isa, stage, product, order, finished: false, heads, state, trace: None }.run()?)
+                self.foreign_product(&**gemm, r, operand, T::ZERO, recurrent.reborrow())?;
+                let state = StepState { input, order: GateOrder::Major, prev, next, y, row, select };
+                Ok(Pointwise { isa, stage, product: recurrent.as_ref(), heads, state, trace }.run()?)
             }
         }
     }
@@ -316,56 +320,6 @@ impl<T: Real> Stage<T> {
         }
     }
 
-    /// Columns of the stage's recurrent product where it is stored to be recorded.
-    pub(crate) fn recorded_cols(&self) -> usize {
-        self.part.kind.shape().recurrent * padded::<T>(self.part.units)
-    }
-
-    /// The same as [`Stage::step`], to the same bits. `gates: [N, width]` are a step's rows of a tape, see
-    /// [`tape::width`](crate::tape::width); `recurrent` is scratch for `[N, recorded_cols()]`.
-    pub(crate) fn record(
-        &self,
-        operand: MatRef<'_, T>,
-        recurrent: &mut [T],
-        gates: MatMut<'_, T>,
-        planes: StepPlanes<'_, '_, T>,
-    ) -> Result<()> {
-        let (isa, stage, units) = (self.isa, self.part.kind, self.part.units);
-        let rows = operand.rows();
-        if stage == StageKind::Projection {
-            return self.step(operand, MatMut::dense(recurrent, rows, self.product_cols().1)?, planes);
-        }
-        let (own, mut beside) = stored(stage, units, gates)?;
-        let StepPlanes { input, prev, next, y, row, select, reverse } = planes;
-        if let Some(options) = &self.options {
-            let planes = StepPlanes { input, prev, next: &mut *next, y, row, select, reverse };
-            self.general(options, operand, own, planes)?;
-            if let (Some(beside), [m, ..]) = (&mut beside, &*next) {
-                keep(m.as_ref(), beside);
-            }
-            return Ok(());
-        }
-        let trace = Some(TraceMut { gates: own, beside });
-        match &self.engine {
-            Engine::Packed { recurrent: panel, .. } => {
-                let order = GateOrder::Panel;
-                let mut product = MatMut::dense(recurrent, rows, panel.product_cols())?;
-                self.stored_product(panel, operand, product.reborrow(), order, input, select)?;
-                let state = StepState { input, order, prev, next, y, row, select };
-                let product = product.as_ref();
-                Ok(Pointwise { isa, stage, product, order, finished: true, heads: panel, state, trace }.run()?)
-            }
-            Engine::Foreign { gemm, r, heads, .. } => {
-                let order = GateOrder::Major;
-                let mut product = MatMut::dense(recurrent, rows, self.product_cols().1)?;
-                self.foreign_product(&**gemm, r, operand, T::ZERO, product.reborrow())?;
-                let state = StepState { input, order, prev, next, y, row, select };
-                let product = product.as_ref();
-                Ok(Pointwise { isa, stage, product, order, finished: false, heads, state, trace }.run()?)
-            }
-        }
-    }
-
     /// The recurrent product with its chains continued from the input's, into `c: [N, G*H]` as `order` says.
     fn stored_product(
         &self,
@@ -381,16 +335,21 @@ impl<T: Real> Stage<T> {
         Ok(PackedGemm { isa: self.isa, a, panel, c, order, start, select }.run()?)
     }
 
-    /// The same for a cell with options.
+    /// The same for a cell with options, whose activated gates take their product's place.
     fn general(
         &self,
         options: &StageOptions<T>,
         operand: MatRef<'_, T>,
         mut product: MatMut<'_, T>,
         planes: StepPlanes<'_, '_, T>,
+        mut trace: Option<TraceMut<'_, T>>,
     ) -> Result<()> {
         let StepPlanes { input, prev, next, y, row, select, .. } = planes;
         let (isa, stage) = (self.isa, self.part.kind);
+        let (mut product, beside) = match &mut trace {
+            Some(TraceMut { gates, beside }) => (gates.step(0)?, beside.as_mut()),
+            None => (product.reborrow(), None),
+        };
         let order = match &self.engine {
             Engine::Packed { recurrent: panel, .. } => {
                 self.stored_product(panel, operand, product.reborrow(), GateOrder::Major, input, select)?;
@@ -409,8 +368,12 @@ impl<T: Real> Stage<T> {
             }
         };
         let peepholes = (!options.peepholes.is_empty()).then_some(&options.peepholes[..]);
-        let state = StepState { input, order, prev, next, y, row, select };
-        Ok(General { isa, stage, variant: options.variant, product, peepholes, state }.run()?)
+        let state = StepState { input, order, prev, next: &mut *next, y, row, select };
+        General { isa, stage, variant: options.variant, product, peepholes, state }.run()?;
+        if let (Some(beside), [m, ..]) = (beside, &*next) {
+            keep(m.as_ref(), &mut beside.step(0)?);
+        }
+        Ok(())
     }
 }
 
@@ -437,23 +400,21 @@ fn keep<T: Real>(from: MatRef<'_, T>, to: &mut MatMut<'_, T>) {
     }
 }
 
-/// Where a stage's gates and what stands beside them are kept in a step's rows of a tape.
-fn stored<T: Real>(
-    stage: StageKind,
-    units: usize,
-    tape: MatMut<'_, T>,
-) -> Result<(MatMut<'_, T>, Option<MatMut<'_, T>>)> {
-    let first = if stage == StageKind::GruCandidate { 2 * units } else { 0 };
-    let (_, own) = tape.split_cols(first)?;
-    let (gates, rest) = own.split_cols(stage.shape().recurrent * units)?;
-    let skipped = match stage {
-        StageKind::GruAfter => 0,
-        StageKind::GruGates => units,
-        StageKind::Lstm if rest.cols() > 0 => 0,
-        _ => return Ok((gates, None)),
-    };
-    let (_, beside) = rest.split_cols(skipped)?;
-    Ok((gates, Some(beside.split_cols(units)?.0)))
+/// Where the stages of a layer leave their gates, and what stands beside them, on a tape: [`tape::width`](crate::tape::width).
+pub(crate) fn traces<'a, T: Real>(stages: &[Stage<T>], tape: SeqMut<'a, T>) -> Result<[Option<TraceMut<'a, T>>; 2]> {
+    let [first, rest @ ..] = stages else { return Ok([None, None]) };
+    let (kind, units) = (first.part.kind, first.part.units);
+    let (gates, others) = tape.split_channels(kind.shape().recurrent * units)?;
+    let trace = |gates, beside| Some(TraceMut { gates, beside });
+    Ok(match kind {
+        StageKind::GruGates => {
+            let (candidate, others) = others.split_channels(units)?;
+            [trace(gates, Some(others.split_channels(units)?.0)), trace(candidate, None)]
+        }
+        StageKind::GruAfter => [trace(gates, Some(others.split_channels(units)?.0)), None],
+        StageKind::Lstm if !rest.is_empty() => [trace(gates, Some(others.split_channels(units)?.0)), None],
+        _ => [trace(gates, None), None],
+    })
 }
 
 fn copy<T: Real>(from: MatRef<'_, T>, to: &mut [T]) {

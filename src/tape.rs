@@ -19,7 +19,7 @@ use std::fmt;
 /// layer of its element type.
 ///
 /// It takes T N values of each input and state, and H values for each gate: one for a SimpleRNN, four for an LSTM and a
-/// GRU; with a projection H + P more. For the backward pass it keeps the packed weights and scratch memory, too.
+/// GRU; with a projection H + P more. States and gates are padded to whole cache lines. For the backward pass it keeps the packed weights and scratch memory, too.
 #[derive(Clone)]
 pub struct Tape<T> {
     call: Option<Call>,
@@ -27,9 +27,9 @@ pub struct Tape<T> {
     x: Buf<T>,
     /// `[T, N, width]`: the activated gates, then their gradients; see [`width`].
     gates: Buf<T>,
-    /// `[T + 1, N, H or P]`: that before a step and that after it side by side, see [`planes`].
+    /// `[T + 1, N, H or P padded]`: that before a step and that after it side by side, see [`planes`].
     h: Buf<T>,
-    /// `[T + 1, N, H]`, of an LSTM.
+    /// `[T + 1, N, H padded]`, of an LSTM.
     c: Buf<T>,
     /// Of every row, if the call had lengths.
     lengths: Vec<usize>,
@@ -136,6 +136,7 @@ pub(crate) fn planes(direction: Direction, t: usize) -> (usize, usize) {
 /// A tape, to be written by some rows of a batch.
 pub(crate) struct TapeMut<'a, T> {
     pub(crate) gates: SeqMut<'a, T>,
+    /// With its padding, as c.
     pub(crate) h: SeqMut<'a, T>,
     /// Without channels where there is no cell state.
     pub(crate) c: SeqMut<'a, T>,
@@ -171,12 +172,15 @@ struct Shapes {
 
 impl Shapes {
     fn new<T: Real>(Call { dims, time, batch, .. }: Call) -> Option<Self> {
-        let shape = |time, channels| SeqShape::time_major(time, batch, channels);
-        let width = width(dims)?;
-        let gates = SeqShape { channels: width, ..shape(time, padded::<T>(width)) };
+        let padded = |time, channels| SeqShape { channels, ..SeqShape::time_major(time, batch, padded::<T>(channels)) };
         let cell = if dims.cell.has_cell_state() { dims.hidden } else { 0 };
         let more = time.checked_add(1)?;
-        Some(Shapes { x: shape(time, dims.input), gates, h: shape(more, dims.output()), c: shape(more, cell) })
+        Some(Shapes {
+            x: SeqShape::time_major(time, batch, dims.input),
+            gates: padded(time, width(dims)?),
+            h: padded(more, dims.output()),
+            c: padded(more, cell),
+        })
     }
 }
 
@@ -220,10 +224,11 @@ impl<T: Real> Tape<T> {
             }
         }
         self.keep(call, input.noise)?;
+        let whole = |shape: SeqShape| SeqShape { channels: shape.batch_stride, ..shape };
         Ok(TapeMut {
             gates: SeqMut::new(&mut self.gates, shapes.gates)?,
-            h: SeqMut::new(&mut self.h, shapes.h)?,
-            c: SeqMut::new(&mut self.c, shapes.c)?,
+            h: SeqMut::new(&mut self.h, whole(shapes.h))?,
+            c: SeqMut::new(&mut self.c, whole(shapes.c))?,
         })
     }
 

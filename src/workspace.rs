@@ -57,13 +57,6 @@ impl<T: Real> Workspace<T> {
         Ok(())
     }
 
-    /// Makes it large enough to record a call that it is large enough for otherwise.
-    pub(crate) fn reserve_recorded(&mut self, stages: &[Stage<T>], plan: Plan, batch: usize) -> Result<()> {
-        let cols = stages.iter().map(Stage::recorded_cols).max().unwrap_or(0);
-        let len = product(&[batch.div_ceil(plan.parts), cols]).ok_or(Error::TooLarge { argument: "batch" })?;
-        Ok(self.with_parts(plan.parts).iter_mut().try_for_each(|part| part.recurrent.reserve(len))?)
-    }
-
     /// Makes it large enough for dropout.
     pub(crate) fn reserve_dropped(&mut self, dims: Dims, plan: Plan, batch: usize) -> Result<()> {
         let len = product(&[batch.div_ceil(plan.parts), padded::<T>(dims.output())]);

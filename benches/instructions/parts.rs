@@ -74,8 +74,6 @@ fn pointwise(meter: &Meter, name: &str, stage: StageKind) {
         let input = MatRef::dense(&input, 1, shape.input * UNITS).unwrap();
         let state = StepState { input, order, prev: &prev, next: &mut next, y: None, row: None, select: None };
         let product = MatRef::dense(&product, 1, shape.recurrent * UNITS).unwrap();
-        Pointwise { isa: meter.isa, stage, product, order, finished: true, heads: &panel, state, trace: None }
-            .run()
-            .unwrap();
+        Pointwise { isa: meter.isa, stage, product, heads: &panel, state, trace: None }.run().unwrap();
     });
 }

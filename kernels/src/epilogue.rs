@@ -8,6 +8,7 @@ use crate::mat::{MatMut, MatRef};
 use crate::micro::Sums;
 use crate::pack::GateOrder;
 use crate::real::Real;
+use crate::seq::SeqMut;
 use crate::shape::ShapeError;
 use crate::tile::{At, Epilogue};
 
@@ -32,6 +33,30 @@ pub struct StepState<'a, 'b, T> {
     pub row: Option<&'a [T]>,
     /// The rows to compute; `None`: all. Others are not touched.
     pub select: Option<&'a [u32]>,
+}
+
+/// Where steps leave what the backward pass needs: of one step, `[1, N, ..]`, or of all.
+#[derive(Debug)]
+pub struct TraceMut<'a, T> {
+    /// The activated gates, `[T, N, G*H]` gate after gate.
+    pub gates: SeqMut<'a, T>,
+    /// What cannot be had from them again, `[T, N, H]`: R_n h + b_rn of a GRU whose reset gate acts after the product, r h of
+    /// one where it acts before, h' of others.
+    pub beside: Option<SeqMut<'a, T>>,
+}
+
+impl<T> TraceMut<'_, T> {
+    /// Compares the sizes, if there is one, with those of `time` steps of `rows` rows, `gates` gates and `units` units.
+    pub(crate) fn check(this: &Option<Self>, [time, rows, gates, units]: [usize; 4]) -> Result<(), ShapeError> {
+        let of = |seq: &SeqMut<'_, T>, columns| {
+            ShapeError::same("trace timesteps", time, seq.shape().time)?;
+            ShapeError::same("trace rows", rows, seq.shape().batch)?;
+            ShapeError::same("trace columns", columns, seq.shape().channels)
+        };
+        let Some(TraceMut { gates: kept, beside }) = this else { return Ok(()) };
+        of(kept, gates.saturating_mul(units))?;
+        beside.as_ref().map_or(Ok(()), |beside| of(beside, units))
+    }
 }
 
 /// The stage with pointers to all that it reads and writes.
@@ -71,6 +96,22 @@ impl<T> Plane<T> {
 
     pub(crate) fn write(m: &mut MatMut<'_, T>) -> Self {
         Plane { ptr: m.as_mut_ptr(), stride: m.row_stride() }
+    }
+
+    /// The first step of a sequence.
+    pub(crate) fn first(seq: &mut SeqMut<'_, T>) -> Self {
+        Plane { stride: seq.shape().batch_stride, ptr: seq.as_mut_ptr() }
+    }
+
+    /// The same rows so many values further on.
+    #[inline(always)]
+    pub(crate) fn shifted(self, values: usize) -> Self {
+        Plane { ptr: self.ptr.wrapping_add(values), ..self }
+    }
+
+    /// Leaves out the first rows.
+    pub(crate) fn skip(&mut self, rows: usize) {
+        self.ptr = self.at(rows, 0);
     }
 
     #[inline(always)]
@@ -234,5 +275,69 @@ unsafe impl<T: Real, C: Stage> Epilogue<T> for Finish<T, C> {
         let input = |g| (self.input.at(at.row, self.gates.offset(at.block, g)), self.input.stride, self.gates.blocks());
         let head = |g| (at.heads.wrapping_add((g - own) * S::LANES).cast_mut(), 0, stride);
         Some(Sums::of(<C::Recurrent<()> as Block<()>>::N, |g| if g < own { input(g) } else { head(g) }))
+    }
+}
+
+/// Where a step leaves what the backward pass needs.
+pub(crate) struct Kept<T> {
+    pub(crate) gates: Plane<T>,
+    /// Values from one gate to the next.
+    pub(crate) gate: usize,
+    pub(crate) beside: Option<Plane<T>>,
+}
+
+impl<T> Clone for Kept<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Kept<T> {}
+
+impl<T> Kept<T> {
+    /// Of the first step of a trace of so many units.
+    pub(crate) fn first(trace: &mut TraceMut<'_, T>, units: usize) -> Self {
+        let beside = trace.beside.as_mut().map(Plane::first);
+        Kept { gates: Plane::first(&mut trace.gates), gate: units, beside }
+    }
+}
+
+/// A stage that leaves what the backward pass needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Keep<T, C> {
+    pub(crate) finish: Finish<T, C>,
+    pub(crate) kept: Kept<T>,
+}
+
+// SAFETY: as of `Finish`; what is kept has the row's units of the block, and is stored by lanes.
+unsafe impl<T: Real, C: Stage> Epilogue<T> for Keep<T, C> {
+    type Acc<V: Copy> = C::Recurrent<V>;
+
+    const ALONE: bool = false;
+
+    #[inline(always)]
+    unsafe fn start<S: Simd<T>>(&self, s: S, at: At<T>) -> C::Recurrent<S::V> {
+        // SAFETY: the caller's promise.
+        unsafe { self.finish.start(s, at) }
+    }
+
+    #[inline(always)]
+    unsafe fn finish<S: Simd<T>>(&self, s: S, at: At<T>, acc: C::Recurrent<S::V>) {
+        let Kept { gates, gate, beside } = self.kept;
+        let unit = at.block * S::LANES;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let trace = self.finish.trace(s, at, acc);
+            for g in 0..<C::Recurrent<S::V> as Block<S::V>>::N {
+                store_up_to(s, gates.at(at.row, g * gate + unit), trace.gates[g], at.lanes);
+            }
+            if let Some(beside) = beside {
+                store_up_to(s, beside.at(at.row, unit), trace.beside, at.lanes);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn starts<S: Simd<T>>(&self, s: S, at: At<T>, stride: usize) -> Option<Sums<T>> {
+        self.finish.starts(s, at, stride)
     }
 }

@@ -127,8 +127,7 @@ fn run<T: Real, G: Blocks>(mut args: Gemm<'_, T>) {
     // SAFETY: `gemm` compared the sizes: C has a row for every row of A and a column for every gate and unit, and so has
     // what is continued for its gates; the panel has G gates, is packed for this instruction set, and has a head for
     // every gate that starts from one.
-    let product = unsafe { Product::new(args.a, args.select, panel.whole(), false, &epilogue) };
-    T::dispatch(args.isa, &product);
+    unsafe { Product::new(args.a, args.select, panel.whole(), false, &epilogue) }.run_on(args.isa);
 }
 
 /// The product of all rows of `a` by a part of a panel, in panel order, its chains starting from the heads.
@@ -152,8 +151,7 @@ pub(crate) unsafe fn part<T: Real>(isa: Isa, a: SeqRef<'_, T>, panel: PanelRef<'
             let epilogue =
                 Store::<T, G> { c, from, continued: 0, heads: self.panel.shape().heads, length: PhantomData };
             // SAFETY: the caller's promise.
-            let product = unsafe { Product::new(self.a, None, self.panel, false, &epilogue) };
-            T::dispatch(self.isa, &product);
+            unsafe { Product::new(self.a, None, self.panel, false, &epilogue) }.run_on(self.isa);
         }
     }
 

@@ -33,7 +33,7 @@ pub mod solo;
 pub mod step;
 mod tile;
 
-pub use epilogue::StepState;
+pub use epilogue::{StepState, TraceMut};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -6,7 +6,7 @@
 
 use crate::block::Block;
 use crate::cell::{Stage, StageKind, StageShape, StageVisitor};
-use crate::epilogue::{Finish, MAX_PLANES, Plane, chained};
+use crate::epilogue::{Finish, Keep, Kept, MAX_PLANES, Plane, TraceMut, chained};
 use crate::gang::{Share, lead};
 use crate::gemm::{self, GateStrides};
 use crate::isa::{Dispatch, Isa};
@@ -29,10 +29,10 @@ pub struct Relay<'a, 'b, T> {
     pub stages: &'b mut [RelayStage<'a, T>],
     /// The inputs, `[T, N, I]`.
     pub x: SeqRef<'a, T>,
-    /// Hidden state: `[N, units padded]` of the last stage; the first is what the first step reads.
-    pub h: [MatMut<'b, T>; 2],
-    /// Cell state likewise, of an LSTM.
-    pub c: Option<[MatMut<'b, T>; 2]>,
+    /// Hidden state, of the units of the last stage.
+    pub h: States<'b, T>,
+    /// Cell state, of an LSTM.
+    pub c: Option<States<'b, T>>,
     /// What a first stage leaves for the second, `[N, H padded]`.
     pub between: Option<[MatMut<'b, T>; 2]>,
     /// Every output, `[T, N, units]`.
@@ -44,6 +44,17 @@ pub struct Relay<'a, 'b, T> {
     /// Whether the first step walks over units backwards; every other one does, see
     /// [`Step::reverse`](crate::step::Step::reverse).
     pub reverse: bool,
+}
+
+/// A state before and after each step.
+#[derive(Debug)]
+pub enum States<'a, T> {
+    /// Two planes in turn, `[N, units padded]`: the first is what the first step reads, and the last step wrote it if T is even,
+    /// else the second.
+    InTurn([MatMut<'a, T>; 2]),
+    /// All of them, `[T + 1, N, units padded]`: step t reads plane t and writes plane t + 1 or, where time is walked backwards,
+    /// the other way round.
+    Each(SeqMut<'a, T>),
 }
 
 /// In which direction time is walked.
@@ -68,11 +79,12 @@ pub struct RelayStage<'a, T> {
     pub recurrent: &'a Panel<T>,
     /// Room for the input product of a block of steps, `[block * N, product_cols]` of the input panel.
     pub product: &'a mut [T],
+    /// Where all steps leave what the backward pass needs, if they do.
+    pub trace: Option<TraceMut<'a, T>>,
 }
 
 impl<T: Real> Relay<'_, '_, T> {
-    /// Computes all steps; the final state stands in the first planes if T is even, else in the second. Nothing is
-    /// allocated, but when a gang of so many threads is needed for the first time.
+    /// Computes all steps. Nothing is allocated, but when a gang of so many threads is needed for the first time.
     ///
     /// # Errors
     /// A size that does not fit, by the name of the field; then nothing was computed.
@@ -113,24 +125,62 @@ pub(crate) fn wiring(kind: StageKind, last: bool) -> Wiring {
     }
 }
 
-/// The planes as pointers: of the state the one to read and the one to write at the first step, else both the same.
-struct Planes<T> {
-    h: [Plane<T>; 2],
-    c: [Plane<T>; 2],
-    between: [Plane<T>; 2],
+/// [`States`] as pointers.
+#[derive(Clone, Copy)]
+enum Track<T> {
+    InTurn([Plane<T>; 2]),
+    Each {
+        first: Plane<T>,
+        /// Values from one plane to the next.
+        stride: usize,
+    },
 }
 
-impl<T> Planes<T> {
-    /// The plane that holds this at step `s`: before it, or after it.
-    #[inline(always)]
-    fn at(&self, held: Held, s: usize, after: bool) -> Plane<T> {
-        let turn = (s + usize::from(after)) % 2;
-        match held {
-            Held::H => self.h[turn],
-            Held::C => self.c[turn],
-            Held::First => self.between[0],
-            Held::Second => self.between[1],
+impl<T> Track<T> {
+    const NONE: Self = Track::InTurn([Plane::NONE; 2]);
+
+    fn of(states: &mut States<'_, T>) -> Self {
+        match states {
+            States::InTurn(planes) => Track::InTurn(planes.each_mut().map(Plane::write)),
+            States::Each(planes) => Track::Each { stride: planes.shape().time_stride, first: Plane::first(planes) },
         }
+    }
+
+    /// The plane after so many steps, which is number `t` in time.
+    #[inline(always)]
+    fn at(&self, steps: usize, t: usize) -> Plane<T> {
+        match *self {
+            Track::InTurn(planes) => planes[steps % 2],
+            Track::Each { first, stride } => first.shifted(t * stride),
+        }
+    }
+
+    fn skip(&mut self, rows: usize) {
+        match self {
+            Track::InTurn(planes) => planes.iter_mut().for_each(|plane| plane.skip(rows)),
+            Track::Each { first, .. } => first.skip(rows),
+        }
+    }
+}
+
+/// A trace as pointers.
+struct TraceTrack<T> {
+    first: Kept<T>,
+    /// Values from one step to the next, of the gates and of what stands beside them.
+    strides: [usize; 2],
+}
+
+impl<T> TraceTrack<T> {
+    fn of(trace: &mut TraceMut<'_, T>, units: usize) -> Self {
+        let beside = trace.beside.as_ref().map_or(0, |beside| beside.shape().time_stride);
+        TraceTrack { strides: [trace.gates.shape().time_stride, beside], first: Kept::first(trace, units) }
+    }
+
+    /// Of the step at time t, from a unit on.
+    fn at(&self, t: usize, unit: usize) -> Kept<T> {
+        let [gates, beside] = self.strides.map(|stride| t * stride + unit);
+        let Kept { gates: plane, gate, beside: other } = self.first;
+        Kept { gates: plane.shifted(gates), gate, beside: other.map(|plane| plane.shifted(beside)) }
     }
 }
 
@@ -141,6 +191,7 @@ struct Wired<'a, T> {
     input: &'a Panel<T>,
     recurrent: &'a Panel<T>,
     product: *mut T,
+    trace: Option<TraceTrack<T>>,
 }
 
 /// Stages that a layer has at most.
@@ -152,7 +203,9 @@ struct Shared<'a, T> {
     stages: [Option<Wired<'a, T>>; MAX_STAGES],
     count: usize,
     x: SeqRef<'a, T>,
-    planes: Planes<T>,
+    h: Track<T>,
+    c: Track<T>,
+    between: [Plane<T>; 2],
     y: Option<(Plane<T>, usize)>,
     walk: Walk,
     block: usize,
@@ -171,27 +224,20 @@ pub(crate) fn relay<T: Real>(mut args: Relay<'_, '_, T>) -> Result<(), ShapeErro
     if time == 0 || batch == 0 || args.stages.iter().all(|stage| stage.recurrent.blocks() == 0) {
         return Ok(());
     }
-    let none = || [Plane::NONE; 2];
-    let raw = |planes: &mut [MatMut<'_, T>; 2]| planes.each_mut().map(|plane| Plane::write(plane));
-    let planes = Planes {
-        h: raw(&mut args.h),
-        c: args.c.as_mut().map_or_else(none, raw),
-        between: args.between.as_mut().map_or_else(none, raw),
-    };
-    let y = args.y.as_mut().map(|y| {
-        let shape = y.shape();
-        (Plane { ptr: y.as_mut_ptr(), stride: shape.batch_stride }, shape.time_stride)
-    });
+    let (h, c) = (Track::of(&mut args.h), args.c.as_mut().map_or(Track::NONE, Track::of));
+    let between = args.between.as_mut().map_or([Plane::NONE; 2], |planes| planes.each_mut().map(Plane::write));
+    let y = args.y.as_mut().map(|y| (Plane::first(y), y.shape().time_stride));
     let mut stages = args.stages.iter_mut().enumerate().map(|(i, stage)| Wired {
         kind: stage.kind,
         wiring: wiring(stage.kind, i + 1 == count),
         input: stage.input,
         recurrent: stage.recurrent,
         product: stage.product.as_mut_ptr(),
+        trace: stage.trace.as_mut().map(|trace| TraceTrack::of(trace, stage.recurrent.shape().units)),
     });
     let stages = std::array::from_fn(|_| stages.next());
     let Relay { isa, x, walk, block, reverse, .. } = args;
-    let mut shared = Shared { isa, stages, count, x, planes, y, walk, block, reverse };
+    let mut shared = Shared { isa, stages, count, x, h, c, between, y, walk, block, reverse };
     // Rows that one thread takes through all steps at once: what they need beside the weights stays in its caches.
     let rows = if args.threads > 1 { batch } else { batch.div_ceil(batch.div_ceil(CHUNK)) };
     for from in (0..batch).step_by(rows) {
@@ -211,10 +257,10 @@ fn check<T: Real>(args: &Relay<'_, '_, T>) -> Result<(), ShapeError> {
     let uncounted = ShapeError { argument: "timesteps", expected: usize::MAX / MAX_STAGES, found: shape.time };
     shape.time.checked_mul(MAX_STAGES).ok_or(uncounted)?;
     let missing = ShapeError { argument: "planes", expected: 2, found: 0 };
-    let planes = |held| match held {
-        Held::H => Ok(&args.h),
-        Held::C => args.c.as_ref().ok_or(missing),
-        Held::First | Held::Second => args.between.as_ref().ok_or(missing),
+    let planes = |held, cols| match held {
+        Held::H => args.h.check(shape.time, shape.batch, cols),
+        Held::C => args.c.as_ref().ok_or(missing)?.check(shape.time, shape.batch, cols),
+        Held::First | Held::Second => check_planes(args.between.as_ref().ok_or(missing)?, shape.batch, cols),
     };
     let mut outputs = 0;
     for (i, stage) in args.stages.iter().enumerate() {
@@ -227,11 +273,9 @@ fn check<T: Real>(args: &Relay<'_, '_, T>) -> Result<(), ShapeError> {
         let Wiring { operand, prev, next } = wiring(stage.kind, i + 1 == args.stages.len());
         let least = [(operand, recurrent.k)].into_iter();
         for (held, cols) in least.chain(prev.iter().chain(next).map(|&held| (held, padded))) {
-            for plane in planes(held)? {
-                ShapeError::same("plane rows", shape.batch, plane.rows())?;
-                ShapeError::at_least("plane columns", cols, plane.cols())?;
-            }
+            planes(held, cols)?;
         }
+        TraceMut::check(&stage.trace, [shape.time, shape.batch, recurrent.gates, recurrent.units])?;
         outputs = recurrent.units;
     }
     if let Some(y) = &args.y {
@@ -240,6 +284,28 @@ fn check<T: Real>(args: &Relay<'_, '_, T>) -> Result<(), ShapeError> {
         ShapeError::same("y channels", outputs, y.shape().channels)?;
     }
     Ok(())
+}
+
+/// Compares two planes with the rows that they have, and the columns at least.
+fn check_planes<T>(planes: &[MatMut<'_, T>; 2], rows: usize, cols: usize) -> Result<(), ShapeError> {
+    planes.iter().try_for_each(|plane| {
+        ShapeError::same("plane rows", rows, plane.rows())?;
+        ShapeError::at_least("plane columns", cols, plane.cols())
+    })
+}
+
+impl<T> States<'_, T> {
+    /// Compares them with the timesteps, the rows, and the columns that they have at least.
+    fn check(&self, time: usize, rows: usize, cols: usize) -> Result<(), ShapeError> {
+        match self {
+            States::InTurn(planes) => check_planes(planes, rows, cols),
+            States::Each(planes) => {
+                ShapeError::same("planes", time + 1, planes.shape().time)?;
+                ShapeError::same("plane rows", rows, planes.shape().batch)?;
+                ShapeError::at_least("plane columns", cols, planes.shape().channels)
+            }
+        }
+    }
 }
 
 /// Compares the panels of a stage, of W and of R, with what the stage asks for and with the channels of x.
@@ -267,10 +333,30 @@ pub(crate) fn check_panels<T: Real>(
 impl<T: Real> Shared<'_, T> {
     /// Leaves out the first `rows` rows of all that is read and written, but for x.
     fn skip(&mut self, rows: usize) {
-        let Planes { h, c, between } = &mut self.planes;
-        let planes = [h, c, between].into_iter().flatten();
-        for plane in planes.chain(self.y.as_mut().map(|(plane, _)| plane)) {
-            plane.ptr = plane.at(rows, 0);
+        self.h.skip(rows);
+        self.c.skip(rows);
+        self.between.iter_mut().for_each(|plane| plane.skip(rows));
+        if let Some((y, _)) = &mut self.y {
+            y.skip(rows);
+        }
+        for trace in self.stages.iter_mut().flatten().filter_map(|stage| stage.trace.as_mut()) {
+            trace.first.gates.skip(rows);
+            if let Some(beside) = &mut trace.first.beside {
+                beside.skip(rows);
+            }
+        }
+    }
+
+    /// The plane that holds this for the step `s`, at time `t`: before it, or after it.
+    #[inline(always)]
+    fn plane(&self, held: Held, [s, t]: [usize; 2], after: bool) -> Plane<T> {
+        let after = usize::from(after);
+        let t = if self.walk == Walk::Forward { t + after } else { t + 1 - after };
+        match held {
+            Held::H => self.h.at(s + after, t),
+            Held::C => self.c.at(s + after, t),
+            Held::First => self.between[0],
+            Held::Second => self.between[1],
         }
     }
 
@@ -321,29 +407,26 @@ impl<T: Real> Shared<'_, T> {
     unsafe fn step(&self, stage: &Wired<'_, T>, s: usize, t: usize, ahead: usize, blocks: Range<usize>) {
         let (batch, lanes) = (self.x.shape().batch, stage.recurrent.lanes());
         let unit = blocks.start * lanes;
-        let from = |plane: Plane<T>| Plane { ptr: plane.ptr.wrapping_add(unit), ..plane };
         let (mut prev, mut next) = ([Plane::NONE; MAX_PLANES], [Plane::NONE; MAX_PLANES]);
         for (plane, &held) in prev.iter_mut().zip(stage.wiring.prev) {
-            *plane = from(self.planes.at(held, s, false));
+            *plane = self.plane(held, [s, t], false).shifted(unit);
         }
         for (plane, &held) in next.iter_mut().zip(stage.wiring.next) {
-            *plane = from(self.planes.at(held, s, true));
+            *plane = self.plane(held, [s, t], true).shifted(unit);
         }
         let cols = stage.input.product_cols();
         let row = stage.product.wrapping_add(ahead * batch * cols + unit * stage.kind.shape().input);
         let is_output = matches!(stage.wiring.next.first(), Some(Held::H));
         let t_out = if self.walk == Walk::Flipped { s } else { t };
-        let y = self
-            .y
-            .filter(|_| is_output)
-            .map(|(y, time_stride)| Plane { ptr: y.ptr.wrapping_add(t_out * time_stride + unit), ..y });
-        let operand = self.planes.at(stage.wiring.operand, s, false);
+        let y = self.y.filter(|_| is_output).map(|(y, time_stride)| y.shifted(t_out * time_stride + unit));
+        let kept = stage.trace.as_ref().map(|trace| trace.at(t, unit));
+        let operand = self.plane(stage.wiring.operand, [s, t], false);
         let panel = stage.recurrent.part(blocks);
         // SAFETY: the operand has K values in each of N rows.
         let operand = unsafe { MatRef::from_raw(operand.ptr, batch, panel.shape().k, operand.stride) };
         let Ok(rows) = SeqRef::from_matrix(operand) else { return };
         let (input, reverse) = (Plane { ptr: row, stride: cols }, self.reverse != (s % 2 == 1));
-        stage.kind.visit(StepPart { isa: self.isa, rows, panel, input, prev, next, y, reverse });
+        stage.kind.visit(StepPart { isa: self.isa, rows, panel, input, prev, next, y, kept, reverse });
     }
 }
 
@@ -356,6 +439,7 @@ struct StepPart<'a, T> {
     prev: [Plane<T>; MAX_PLANES],
     next: [Plane<T>; MAX_PLANES],
     y: Option<Plane<T>>,
+    kept: Option<Kept<T>>,
     reverse: bool,
 }
 
@@ -364,13 +448,17 @@ impl<T: Real> StageVisitor for StepPart<'_, T> {
 
     #[inline(always)]
     fn visit<C: Stage>(self, stage: C) {
-        let StepPart { isa, rows, panel, input, prev, next, y, reverse } = self;
+        let StepPart { isa, rows, panel, input, prev, next, y, kept, reverse } = self;
         let inputs = <C::Input<()> as Block<()>>::N;
         let gates = GateStrides::of(GateOrder::Panel, inputs, 0, panel.lanes());
         let biases = <C::Recurrent<()> as Block<()>>::N - chained::<C>();
-        let epilogue = Finish { stage, input, gates, prev, next, y, row: std::ptr::null(), biases };
+        let finish = Finish { stage, input, gates, prev, next, y, row: std::ptr::null(), biases };
         // SAFETY: `check` compared all sizes with the panel's and the stage's.
-        let product = unsafe { Product::new(rows, None, panel, reverse, &epilogue) };
-        T::dispatch(isa, &product);
+        unsafe {
+            match kept {
+                None => Product::new(rows, None, panel, reverse, &finish).run_on(isa),
+                Some(kept) => Product::new(rows, None, panel, reverse, &Keep { finish, kept }).run_on(isa),
+            }
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! One timestep of a stage, fused: the recurrent product with the cell as its epilogue.
 
+use crate::block::Block;
 use crate::cell::{Stage, StageKind, StageVisitor};
-use crate::epilogue::{Finish, StepState};
+use crate::epilogue::{Finish, Keep, Kept, StepState, TraceMut};
 use crate::isa::{Dispatch, Isa};
 use crate::mat::MatRef;
 use crate::pack::Panel;
@@ -23,6 +24,8 @@ pub struct Step<'a, 'b, T> {
     pub panel: &'a Panel<T>,
     /// What else is read and written.
     pub state: StepState<'a, 'b, T>,
+    /// Where what the backward pass needs is kept, if it is.
+    pub trace: Option<TraceMut<'a, T>>,
     /// Whether units are computed from the last to the first, to the same bits. A step that walks against the one before
     /// it meets first the weights that caches still hold: where they outgrow a cache, turn round at every step.
     pub reverse: bool,
@@ -55,15 +58,19 @@ impl<T: Real> StageVisitor for Visit<'_, '_, T> {
     type Out = Result<(), ShapeError>;
 
     fn visit<C: Stage>(self, stage: C) -> Self::Out {
-        let Step { isa, operand, panel, mut state, reverse, .. } = self.0;
-        let select = state.select;
-        let units = panel.shape().units;
+        let Step { isa, operand, panel, mut state, mut trace, reverse, .. } = self.0;
+        let (select, units, rows) = (state.select, panel.shape().units, SeqRef::from_matrix(operand)?);
         Finish::<T, C>::check(isa, operand.rows(), units, &state)?;
+        TraceMut::check(&trace, [1, operand.rows(), <C::Recurrent<()> as Block<()>>::N, units])?;
         // SAFETY: checked; used below, once, inside the borrows.
-        let epilogue = &unsafe { Finish::new(stage, isa, units, &mut state) };
+        let finish = unsafe { Finish::new(stage, isa, units, &mut state) };
         // SAFETY: `step` and `Finish::check` compared the sizes with the panel's and the stage's.
-        let product = unsafe { Product::new(SeqRef::from_matrix(operand)?, select, panel.whole(), reverse, epilogue) };
-        T::dispatch(isa, &product);
+        unsafe {
+            match trace.as_mut().map(|trace| Kept::first(trace, units)) {
+                None => Product::new(rows, select, panel.whole(), reverse, &finish).run_on(isa),
+                Some(kept) => Product::new(rows, select, panel.whole(), reverse, &Keep { finish, kept }).run_on(isa),
+            }
+        }
         Ok(())
     }
 }

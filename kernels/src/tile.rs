@@ -10,7 +10,7 @@
 //! the other, so that the processor overlaps the long latencies of their activations.
 
 use crate::block::Block;
-use crate::isa::{Op, Simd, apart};
+use crate::isa::{Isa, Op, Simd, apart};
 use crate::micro::{MOST, Sums, Task, Tiles, multiply};
 use crate::pack::PanelRef;
 use crate::real::Real;
@@ -24,6 +24,9 @@ use std::mem::MaybeUninit;
 pub(crate) unsafe trait Epilogue<T: Real>: Copy {
     /// The gates of a unit block.
     type Acc<V: Copy>: Block<V>;
+
+    /// Whether a row alone is worth code of its own; else it goes the way of several, twice.
+    const ALONE: bool = true;
 
     /// What the chains start from.
     ///
@@ -109,6 +112,12 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         Product { rows, select, panel, reverse, epilogue }
     }
 
+    /// Computes it on the instruction set that it was made for.
+    #[inline(always)]
+    pub(crate) fn run_on(&self, isa: Isa) {
+        T::dispatch(isa, self);
+    }
+
     /// A unit block's place, of a row to be set.
     #[inline(always)]
     fn place<S: Simd<T>>(&self, _: S, block: usize) -> At<T> {
@@ -178,8 +187,8 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     /// they are, tiles read and write them in their places; else all are started before, and finished afterwards.
     ///
     /// # Safety
-    /// `rows` are rows of the product and `number` says which, `places` are places of its unit blocks, which follow each
-    /// other and are as many as a tile of so many rows may have; `sums` has a vector for each row, block and gate.
+    /// `rows` are rows of the product, two at least, and `number` says which, `places` are places of its unit blocks, which
+    /// follow each other and are as many as a tile of so many rows may have; `sums` has a vector for each row, block and gate.
     #[inline(always)]
     unsafe fn group<S: Simd<T>>(
         &self,
@@ -195,12 +204,12 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         let (k, stride, columns) = (self.panel.shape().k, self.panel.block_len(), places.len() * gates);
         let own = Sums::dense(sums, places.len(), gates, S::LANES);
         let (at, whole) = (At { row: number(0), ..places[0] }, places[places.len() - 1].lanes == S::LANES);
-        let in_place = whole && self.select.is_none();
+        let in_place = whole && self.select.is_none() && number(1) > number(0);
         let starts = if in_place { self.epilogue.starts(s, at, stride) } else { None };
         let stores = if in_place { self.epilogue.stores(s, at) } else { None };
         let (from, to) = (starts.as_ref().unwrap_or(&own), stores.as_ref().unwrap_or(&own));
         // SAFETY: the caller's promise; there is a kernel for each tile, and the epilogue's rows follow each other where none
-        // were selected.
+        // were selected or taken twice.
         unsafe {
             if starts.is_none() {
                 self.start(s, rows.len(), &number, places, sums);
@@ -338,9 +347,14 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
             for row in &mut rows[..now] {
                 *row = walk.next().1;
             }
-            let number = |i: usize| self.select.map_or(done + i, |select| select[done + i] as usize);
+            // No tile has one row: one alone is taken twice.
+            let twice = !E::ALONE && now == 1;
+            rows[1] = if twice { rows[0] } else { rows[1] };
+            let place = |i: usize| if twice { done } else { done + i };
+            let number = |i: usize| self.select.map_or(place(i), |select| select[place(i)] as usize);
+            let rows = &rows[..now + usize::from(twice)];
             // SAFETY: these are rows of the left operand with their numbers.
-            unsafe { this.chunk(s, &rows[..now], number, reverse, sums.as_mut_ptr().cast()) };
+            unsafe { this.chunk(s, rows, number, reverse, sums.as_mut_ptr().cast()) };
             done += now;
             // Its last blocks are the ones that caches still hold.
             reverse = !reverse;
@@ -360,7 +374,7 @@ impl<T: Real, E: Epilogue<T>> Op<T> for &Product<'_, T, E> {
         let count = if self.panel.shape().units == 0 { 0 } else { walk.count() };
         match count {
             0 => {}
-            1 => {
+            1 if E::ALONE => {
                 let (row, operand) = walk.next();
                 // SAFETY: this is the row of the left operand with this number.
                 unsafe { self.one(s, row, operand) }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Random, Scalar};
-use gatefold_kernels::StepState;
+
 use gatefold_kernels::activation::Activation;
 use gatefold_kernels::buf::{Buf, padded};
 use gatefold_kernels::cell::StageKind;
@@ -16,6 +16,7 @@ use gatefold_kernels::pointwise::Pointwise;
 use gatefold_kernels::seq::{SeqMut, SeqRef, SeqShape};
 use gatefold_kernels::shape::ShapeError;
 use gatefold_kernels::step::Step;
+use gatefold_kernels::{StepState, TraceMut};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -153,6 +154,8 @@ struct Sizes {
     /// The recurrent product, where the step is not fused.
     product: Option<[usize; 2]>,
     order: GateOrder,
+    /// `[T, N, C]` of the gates that are kept, and of what stands beside them.
+    trace: [[usize; 3]; 2],
     transposed: &'static str,
 }
 
@@ -170,6 +173,7 @@ impl Sizes {
             select: Some(&[2]),
             product: None,
             order: GateOrder::Major,
+            trace: [[1, 3, 20], [1, 3, 5]],
             transposed: "",
         }
     }
@@ -185,8 +189,12 @@ impl Sizes {
             if name == self.transposed { MatRef::dense(&values, cols, rows).unwrap().transposed() } else { matrix }
         };
         let prev: Vec<_> = self.prev.iter().map(|&size| matrix("prev", size)).collect();
-        let mut memory = vec![vec![f64::CANARY; 1000]; self.next.len() + 1];
-        let (y, next) = memory.split_first_mut().unwrap();
+        let mut memory = vec![vec![f64::CANARY; 1000]; self.next.len() + 3];
+        let ([y, gates, beside], next) = memory.split_first_chunk_mut().unwrap();
+        let seq = |data, [time, batch, channels]: [usize; 3]| {
+            SeqMut::new(data, SeqShape::time_major(time, batch, channels)).unwrap()
+        };
+        let trace = Some(TraceMut { gates: seq(gates, self.trace[0]), beside: Some(seq(beside, self.trace[1])) });
         let mut next: Vec<_> = next
             .iter_mut()
             .zip(self.next)
@@ -205,11 +213,13 @@ impl Sizes {
             select: self.select,
         };
         let result = match self.product {
-            None => Step { isa, stage, operand: matrix("operand", self.operand), panel: &panel, state, reverse: false }
-                .run(),
+            None => {
+                let operand = matrix("operand", self.operand);
+                Step { isa, stage, operand, panel: &panel, state, trace, reverse: false }.run()
+            }
             Some(size) => {
                 let product = matrix("product", size);
-                Pointwise { isa, stage, product, order, finished: false, heads: &panel, state, trace: None }.run()
+                Pointwise { isa, stage, product, heads: &panel, state, trace }.run()
             }
         };
         let untouched = memory.iter().flatten().all(|value| value.bits() == f64::CANARY.bits());
@@ -235,6 +245,10 @@ fn steps_name_what_does_not_fit() {
         assert_eq!(Sizes { y: [2, 5], ..good }.run(), error("y rows", 3, 2));
         assert_eq!(Sizes { y: [3, 6], ..good }.run(), error("y columns", 5, 6));
         assert_eq!(Sizes { row: Some(2), ..good }.run(), error("row", 3, 2));
+        assert_eq!(Sizes { trace: [[2, 3, 20], [1, 3, 5]], ..good }.run(), error("trace timesteps", 1, 2));
+        assert_eq!(Sizes { trace: [[1, 2, 20], [1, 3, 5]], ..good }.run(), error("trace rows", 3, 2));
+        assert_eq!(Sizes { trace: [[1, 3, 19], [1, 3, 5]], ..good }.run(), error("trace columns", 20, 19));
+        assert_eq!(Sizes { trace: [[1, 3, 20], [1, 3, 6]], ..good }.run(), error("trace columns", 5, 6));
         assert_eq!(Sizes { select: Some(&[1, 3]), ..good }.run(), error("selected row", 3, 3));
     }
 }
@@ -256,7 +270,7 @@ fn unfused_steps_name_what_does_not_fit() {
     assert_eq!(Sizes { product: Some([2, 20]), ..good }.run(), error("input rows", 2, 3));
     assert_eq!(Sizes { product: Some([3, 19]), ..good }.run(), error("product columns", 20, 19));
     assert_eq!(Sizes { transposed: "product", ..good }.run(), error("product column stride", 1, 3));
-    assert_eq!(Sizes { order: GateOrder::Panel, ..good }.run(), error("product columns", 32, 20));
+    assert_eq!(Sizes { order: GateOrder::Panel, ..good }.run(), error("input columns", 32, 20));
     let heads = PanelShape { heads: 1, ..good.panel };
     assert_eq!(Sizes { panel: heads, ..good }.run(), error("heads", 0, 1));
 }
@@ -364,7 +378,7 @@ proptest! {
         let cols = |gates: usize| if panel_order { gates * panel.blocks() * panel.lanes() } else { gates * units };
         let width = panel.blocks() * panel.lanes();
         let view = |cols| MatRef::new(&data, rows, cols, if rows > 1 { n[3] } else { 0 });
-        let (Ok(input), Ok(plane), Ok(product)) = (view(cols(shape.input)), view(width), view(cols(shape.recurrent))) else { return Ok(()) };
+        let (Ok(input), Ok(plane), Ok(product)) = (view(cols(shape.input)), view(width), view(shape.recurrent * units)) else { return Ok(()) };
         let mut memory = vec![vec![0f32; 300]; shape.next];
         let next: Result<Vec<_>, _> = memory.iter_mut().map(|data| MatMut::dense(data, rows, width)).collect();
         let (Ok(mut next), Ok(operand)) = (next, view(k)) else { return Ok(()) };
@@ -372,9 +386,9 @@ proptest! {
         let y = MatMut::dense(&mut y, rows, units).ok();
         let state = StepState { input, order, prev: &prev, next: &mut next, y, row: None, select: None };
         let done = if fused {
-            Step { isa, stage, operand, panel: &panel, state, reverse: false }.run()
+            Step { isa, stage, operand, panel: &panel, state, trace: None, reverse: false }.run()
         } else {
-            Pointwise { isa, stage, product, order, finished: false, heads: &panel, state, trace: None }.run()
+            Pointwise { isa, stage, product, heads: &panel, state, trace: None }.run()
         };
         prop_assert_eq!(done, Ok(()));
     }

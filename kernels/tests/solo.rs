@@ -93,7 +93,7 @@ fn by_step(isa: Isa, kind: StageKind, [input, recurrent]: &[Panel<f32>; 2], x: &
         select: None,
     };
     let operand = MatRef::new(h0, 1, units, len).unwrap();
-    Step { isa, stage: kind, operand, panel: recurrent, state, reverse: false }.run().unwrap();
+    Step { isa, stage: kind, operand, panel: recurrent, state, trace: None, reverse: false }.run().unwrap();
     planes.bits(units, has_c)
 }
 

@@ -4,13 +4,14 @@
 mod common;
 
 use common::{Canaries, Random, Scalar, assert_same, everywhere};
-use gatefold_kernels::StepState;
 use gatefold_kernels::cell::StageKind;
 use gatefold_kernels::isa::Isa;
 use gatefold_kernels::mat::{MatMut, MatRef};
 use gatefold_kernels::pack::{GateOrder, Panel, PanelShape};
 use gatefold_kernels::pointwise::Pointwise;
+use gatefold_kernels::seq::{SeqMut, SeqShape};
 use gatefold_kernels::step::Step;
+use gatefold_kernels::{StepState, TraceMut};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -20,10 +21,11 @@ struct Case {
     units: usize,
     k: usize,
     rows: usize,
-    /// Values between the rows of planes and of y.
+    /// Values between the rows of planes, of y and of the trace.
     gap: usize,
     order: GateOrder,
     has_y: bool,
+    has_trace: bool,
     select: bool,
     reverse: bool,
     seed: u64,
@@ -39,15 +41,17 @@ prop_compose! {
         gap in select(vec![0usize, 1, 16]),
         order in select(vec![GateOrder::Panel, GateOrder::Major]),
         has_y: bool,
+        has_trace: bool,
         select: bool,
         reverse: bool,
         seed: u64,
     ) -> Case {
-        Case { stage, units, k, rows, gap, order, has_y, select, reverse, seed }
+        Case { stage, units, k, rows, gap, order, has_y, has_trace, select, reverse, seed }
     }
 }
 
 /// The values of a case, gates as `[G][H]` in a row whatever the order.
+#[derive(Clone)]
 struct Problem<T> {
     case: Case,
     /// `[N, gates of the input, H]`
@@ -65,7 +69,7 @@ struct Problem<T> {
     selected: Option<Vec<u32>>,
 }
 
-/// What a step wrote: y and each plane, `[N, H]`.
+/// What a step wrote: y and each plane, `[N, H]`; the gates, `[N, G, H]`, and what stands beside them.
 type Written<T> = Vec<Vec<T>>;
 
 /// Where the recurrent product comes from.
@@ -125,6 +129,17 @@ impl<T: Scalar> Problem<T> {
         })
     }
 
+    /// The same problem where all that chains start from is -0: then what is added to that is left as it is.
+    fn without_starts(&self) -> Self {
+        let (mut problem, nothing) = (self.clone(), T::from_f64(-0.0));
+        let (shape, units) = (self.case.stage.shape(), self.case.units);
+        for row in problem.input.chunks_exact_mut((shape.input * units).max(1)) {
+            row[..shape.chained() * units].fill(nothing);
+        }
+        problem.heads[..shape.own_biases()].iter_mut().for_each(|bias| bias.fill(nothing));
+        problem
+    }
+
     /// `[N, G, H]` in the order of the case for vectors of `lanes` values; what pads it is NaN.
     fn ordered(&self, gates: usize, lanes: usize, values: &[T]) -> (Vec<T>, usize) {
         let Case { units, rows, order, .. } = self.case;
@@ -142,7 +157,10 @@ impl<T: Scalar> Problem<T> {
 
     /// Runs the step. Rows that were not to be computed must be left alone; they are canaries in the result.
     fn run(&self, isa: Isa, from: From<'_, T>) -> Written<T> {
-        let Case { stage, units, k, rows, gap, order, has_y, reverse, .. } = self.case;
+        if let From::Finished(chains) = from {
+            return self.without_starts().run(isa, From::Bare(chains));
+        }
+        let Case { stage, units, k, rows, gap, order, has_y, has_trace, reverse, .. } = self.case;
         let (shape, lanes) = (stage.shape(), T::lanes(isa));
         let padded = units.next_multiple_of(lanes);
         let mut panel = Panel::new(isa, PanelShape { heads: shape.heads(), gates: shape.recurrent, k, units }).unwrap();
@@ -160,6 +178,12 @@ impl<T: Scalar> Problem<T> {
             prev.iter().map(|plane| MatRef::new(&plane.data, rows, padded, padded + gap).unwrap()).collect();
         let mut next: Vec<_> = (0..shape.next).map(|_| Canaries::rows(rows, padded, padded + gap)).collect();
         let mut y = Canaries::rows(rows, units, units + gap);
+        let gates = shape.recurrent * units;
+        let (mut kept, mut beside) =
+            (Canaries::rows(rows, gates, gates + gap), Canaries::rows(rows, units, units + gap));
+        let step = |plane, channels| SeqMut::new(plane, one_step(rows, channels, gap)).unwrap();
+        let trace = has_trace
+            .then(|| TraceMut { gates: step(&mut kept.data, gates), beside: Some(step(&mut beside.data, units)) });
         let mut planes: Vec<_> =
             next.iter_mut().map(|plane| MatMut::new(&mut plane.data, rows, padded, padded + gap).unwrap()).collect();
         let state = StepState {
@@ -174,25 +198,29 @@ impl<T: Scalar> Problem<T> {
         match from {
             From::Fused => {
                 let operand = MatRef::dense(&self.operand, rows, k).unwrap();
-                Step { isa, stage, operand, panel: &panel, state, reverse }.run().unwrap();
+                Step { isa, stage, operand, panel: &panel, state, trace, reverse }.run().unwrap();
             }
             From::Finished(product) | From::Bare(product) => {
-                let finished = matches!(from, From::Finished(_));
-                let (product, cols) = self.ordered(shape.recurrent, lanes, product);
-                let product = MatRef::dense(&product, rows, cols).unwrap();
-                Pointwise { isa, stage, product, order, finished, heads: &panel, state, trace: None }.run().unwrap();
+                let product = MatRef::dense(product, rows, gates).unwrap();
+                Pointwise { isa, stage, product, heads: &panel, state, trace }.run().unwrap();
             }
         }
         let live = |plane: &Canaries<T>| {
             let values = plane.take("a plane");
             values.chunks(padded.max(1)).flat_map(|row| row[..units].to_vec()).collect()
         };
-        std::iter::once(y.take("y")).chain(next.iter().map(live)).collect()
+        let trace = [kept.take("the gates"), beside.take("what stands beside them")];
+        std::iter::once(y.take("y")).chain(next.iter().map(live)).chain(trace).collect()
     }
 }
 
+fn one_step(rows: usize, channels: usize, gap: usize) -> SeqShape {
+    let batch_stride = channels + gap;
+    SeqShape { time: 1, batch: rows, channels, time_stride: rows * batch_stride, batch_stride }
+}
+
 #[track_caller]
-fn assert_all_same<T: Scalar>(expected: &Written<T>, found: &Written<T>, what: &str) {
+fn assert_all_same<T: Scalar>(expected: &[Vec<T>], found: &[Vec<T>], what: &str) {
     assert_eq!(expected.len(), found.len());
     for (i, (expected, found)) in expected.iter().zip(found).enumerate() {
         assert_same(expected, found, &format!("{what}, {}", if i == 0 { "y".into() } else { format!("plane {i}") }));
@@ -223,6 +251,12 @@ fn check<T: Scalar>(case: Case) {
         assert_all_same(&of_chains, &problem.run(isa, From::Fused), &format!("{name}, fused"));
         assert_all_same(&of_chains, &problem.run(isa, From::Finished(&chains)), &format!("{name}, finished"));
         assert_all_same(&of_sums, &problem.run(isa, From::Bare(&bare)), &format!("{name}, bare"));
+        if case.has_trace {
+            let plain = Problem { case: Case { has_trace: false, ..case }, ..problem.clone() };
+            let planes = 1 + stage.shape().next;
+            let found = plain.run(isa, From::Fused);
+            assert_all_same(&of_chains[..planes], &found[..planes], &format!("{name}, without a trace"));
+        }
     });
 }
 
@@ -243,7 +277,19 @@ proptest! {
 /// A step of one row over finished chains, to be spoilt or made small.
 fn one_row<T: Scalar>(stage: StageKind) -> (Problem<T>, Vec<T>) {
     let (order, units) = (GateOrder::Major, 19);
-    let case = Case { stage, units, k: 1, rows: 1, gap: 0, order, has_y: true, select: false, reverse: false, seed: 5 };
+    let case = Case {
+        stage,
+        units,
+        k: 1,
+        rows: 1,
+        gap: 0,
+        order,
+        has_y: true,
+        has_trace: false,
+        select: false,
+        reverse: false,
+        seed: 5,
+    };
     let problem = Problem::new(case);
     let chains = problem.chains(|row, gate, unit| problem.start(row, gate, unit));
     (problem, chains)

@@ -45,7 +45,7 @@ fn of_stage<T: Element>(isa: Isa, stage: StageKind, budget: f64) -> Result<f64> 
         let input = MatRef::dense(&input, 1, shape.input * units)?;
         let state = StepState { input, order, prev: &prev, next: &mut next, y: None, row: None, select: None };
         let product = MatRef::dense(&product, 1, shape.recurrent * units)?;
-        Ok(Pointwise { isa, stage, product, order, finished: true, heads: &panel, state, trace: None }.run()?)
+        Ok(Pointwise { isa, stage, product, heads: &panel, state, trace: None }.run()?)
     };
     step()?;
     let rate = best_rate(budget, || if step().is_ok() { VECTORS as f64 } else { 0.0 });
