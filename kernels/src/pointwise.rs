@@ -1,4 +1,4 @@
-//! The same cells over finished products: what runs behind a GEMM that cannot take the cell as its epilogue.
+//! The same cells behind another product: one that cannot take the cell as its epilogue.
 
 use crate::block::Block;
 use crate::cell::{Stage, StageKind, StageVisitor};
@@ -74,7 +74,7 @@ impl<T: Real> StageVisitor for Visit<'_, '_, T> {
     }
 }
 
-/// The epilogue at every row and block, started as the micro-kernel would start it and handed the finished sums.
+/// The epilogue at every row and block, started as the micro-kernel would start it and handed the sums with the product.
 struct Sweep<'a, T, E> {
     product: MatRef<'a, T>,
     gates: GateStrides,
