@@ -4,10 +4,11 @@
 //! that neither the shape of the tiles nor the width of a vector can change a bit of the result.
 //!
 //! One row alone goes through tiles of 1 row by a few unit blocks, compiled together with the epilogue: sums stay in
-//! registers from start to finish, unless it is to be recorded, which is not worth code of its own. More rows are cut into chunks. For a chunk and a group of unit blocks, tiles of the chunk's
-//! rows pass over the weights, and each prefetches its share of the next group's weights. Sums that start from memory, or are
-//! stored as they are, stand in their places; else all rows are started before, on the stack, or finished behind, one after
-//! the other, so that the processor overlaps the long latencies of their activations.
+//! registers from start to finish, unless it is to be recorded, which is not worth code of its own. More rows are cut into
+//! chunks. For a chunk and a group of unit blocks, tiles of the chunk's rows pass over the weights, and each prefetches its
+//! share of the next group's weights. Sums that start from memory, or are stored as they are, stand in their places; else
+//! all rows are started before, on the stack, or finished behind, one after the other, so that the processor overlaps the
+//! long latencies of their activations.
 
 use crate::block::Block;
 use crate::isa::{Isa, Op, Simd, apart};
@@ -16,6 +17,7 @@ use crate::pack::PanelRef;
 use crate::real::Real;
 use crate::seq::{RowWalk, SeqRef};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// What surrounds the product of one row and one unit block.
 ///
@@ -187,23 +189,25 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     /// they are, tiles read and write them in their places; else all are started before, and finished afterwards.
     ///
     /// # Safety
-    /// `rows` are rows of the product, two at least, and `number` says which, `places` are places of its unit blocks, which
-    /// follow each other and are as many as a tile of so many rows may have; `sums` has a vector for each row, block and gate.
+    /// `rows` are rows of the product, two at least, and `number` says which, `blocks` are some of its unit blocks, as many as
+    /// a tile of so many rows may have; `sums` has a vector for each row, block and gate.
     #[inline(always)]
     unsafe fn group<S: Simd<T>>(
         &self,
         s: S,
         rows: &[*const T],
         number: impl Fn(usize) -> usize,
-        places: &[At<T>],
+        blocks: Range<usize>,
         next: *const T,
         sums: *mut T,
     ) {
         let kernels = &Tiles::<T, S, E::Acc<S::V>>::KERNELS;
-        let (gates, most) = (<E::Acc<S::V> as Block<S::V>>::N, Tiles::<T, S, E::Acc<S::V>>::ROWS[places.len() - 1]);
-        let (k, stride, columns) = (self.panel.shape().k, self.panel.block_len(), places.len() * gates);
-        let own = Sums::dense(sums, places.len(), gates, S::LANES);
-        let (at, whole) = (At { row: number(0), ..places[0] }, places[places.len() - 1].lanes == S::LANES);
+        let (gates, width) = (<E::Acc<S::V> as Block<S::V>>::N, blocks.len());
+        let most = Tiles::<T, S, E::Acc<S::V>>::ROWS[width - 1];
+        let (k, stride, columns) = (self.panel.shape().k, self.panel.block_len(), width * gates);
+        let own = Sums::dense(sums, width, gates, S::LANES);
+        let at = At { row: number(0), ..self.place(s, blocks.start) };
+        let whole = blocks.end * S::LANES <= self.panel.shape().units;
         let in_place = whole && self.select.is_none() && number(1) > number(0);
         let starts = if in_place { self.epilogue.starts(s, at, stride) } else { None };
         let stores = if in_place { self.epilogue.stores(s, at) } else { None };
@@ -212,13 +216,13 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         // were selected or taken twice.
         unsafe {
             if starts.is_none() {
-                self.start(s, rows.len(), &number, places, sums);
+                self.start(s, rows.len(), &number, blocks.clone(), sums);
             }
-            let weights = self.weights(s, places[0]);
+            let weights = self.weights(s, at);
             let (mut first, mut ahead) = (0, next);
             while first < rows.len() {
                 let height = part(rows.len() - first, most);
-                kernels[height - 1][places.len() - 1](
+                kernels[height - 1][width - 1](
                     s,
                     &Task { from, to, first, rows: rows.as_ptr().add(first), weights, stride, k, ahead },
                 );
@@ -227,7 +231,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
                 ahead = if first < columns * most { ahead.wrapping_add(k * S::LANES) } else { weights };
             }
             if stores.is_none() {
-                self.finish(s, rows.len(), &number, places, sums);
+                self.finish(s, rows.len(), &number, blocks, sums);
             }
         }
     }
@@ -242,14 +246,14 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         s: S,
         rows: usize,
         number: impl Fn(usize) -> usize,
-        places: &[At<T>],
+        blocks: Range<usize>,
         mut sum: *mut T,
     ) {
         for i in 0..rows {
-            for at in places {
+            for block in blocks.clone() {
                 // SAFETY: the caller's promise.
                 unsafe {
-                    let start = self.epilogue.start(s, At { row: number(i), ..*at });
+                    let start = self.epilogue.start(s, At { row: number(i), ..self.place(s, block) });
                     for g in 0..<E::Acc<S::V> as Block<S::V>>::N {
                         s.store(sum, start[g]);
                         sum = sum.add(S::LANES);
@@ -269,11 +273,11 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         s: S,
         rows: usize,
         number: impl Fn(usize) -> usize,
-        places: &[At<T>],
+        blocks: Range<usize>,
         mut sum: *const T,
     ) {
         for i in 0..rows {
-            for at in places {
+            for block in blocks.clone() {
                 let mut acc = <E::Acc<S::V> as Block<S::V>>::fill(s.splat(T::ZERO));
                 // SAFETY: the caller's promise.
                 unsafe {
@@ -281,7 +285,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
                         acc[g] = s.load(sum);
                         sum = sum.add(S::LANES);
                     }
-                    self.epilogue.finish(s, At { row: number(i), ..*at }, acc);
+                    self.epilogue.finish(s, At { row: number(i), ..self.place(s, block) }, acc);
                 }
             }
         }
@@ -302,14 +306,10 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     ) {
         let (panel, blocks) = (self.panel, self.panel.shape().units.div_ceil(S::LANES));
         let most = Tiles::<T, S, E::Acc<S::V>>::BLOCKS[rows.len().min(MOST) - 1];
-        let mut places = [self.place(s, 0); MOST];
         let mut done = 0;
         while done < blocks {
             let width = part(blocks - done, most);
             let first = if reverse { blocks - done - width } else { done };
-            for (u, at) in places[..width].iter_mut().enumerate() {
-                *at = self.place(s, first + u);
-            }
             done += width;
             let next = if done == blocks {
                 first
@@ -320,7 +320,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
             };
             let next = panel.data().as_ptr().wrapping_add(next * panel.block_len());
             // SAFETY: the caller's promise.
-            unsafe { self.group(s, rows, &number, &places[..width], next, sums) };
+            unsafe { self.group(s, rows, &number, first..first + width, next, sums) };
         }
     }
 
