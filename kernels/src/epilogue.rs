@@ -109,9 +109,9 @@ impl<T> Plane<T> {
         Plane { ptr: self.ptr.wrapping_add(values), ..self }
     }
 
-    /// Leaves out the first rows.
+    /// Leaves out the first rows. Those of a plane without columns may have any stride.
     pub(crate) fn skip(&mut self, rows: usize) {
-        self.ptr = self.at(rows, 0);
+        self.ptr = self.ptr.wrapping_add(rows.wrapping_mul(self.stride));
     }
 
     #[inline(always)]

@@ -151,7 +151,8 @@ impl<T> Track<T> {
     fn at(&self, steps: usize, t: usize) -> Plane<T> {
         match *self {
             Track::InTurn(planes) => planes[steps % 2],
-            Track::Each { first, stride } => first.shifted(t * stride),
+            // Planes without columns may have any strides; they are not read.
+            Track::Each { first, stride } => first.shifted(t.wrapping_mul(stride)),
         }
     }
 
