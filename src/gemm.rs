@@ -1,7 +1,7 @@
 //! Matrix products: which one a layer runs on.
 //!
 //! The native kernels take the cell as their epilogue and are what a layer uses unless told otherwise. The others
-//! compute C = A B + beta C, and the same cells run over the finished product.
+//! compute C = A B + beta C, and the same cells run behind that product.
 
 #[cfg(feature = "matrixmultiply")]
 mod matrixmultiply;

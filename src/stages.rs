@@ -320,18 +320,17 @@ impl<T: Real> Stage<T> {
         }
     }
 
-    /// The recurrent product with its chains continued from the input's, into `c: [N, G*H]` as `order` says.
+    /// The recurrent product with its chains continued from the input's, into `c: [N, G*H]`.
     fn stored_product(
         &self,
         panel: &Panel<T>,
         operand: MatRef<'_, T>,
         c: MatMut<'_, T>,
-        order: GateOrder,
         input: MatRef<'_, T>,
         select: Option<&[u32]>,
     ) -> Result<()> {
         let start = Start::Continue { input, gates: self.part.kind.shape().chained() };
-        let a = SeqRef::from_matrix(operand)?;
+        let (a, order) = (SeqRef::from_matrix(operand)?, GateOrder::Major);
         Ok(PackedGemm { isa: self.isa, a, panel, c, order, start, select }.run()?)
     }
 
@@ -352,7 +351,7 @@ impl<T: Real> Stage<T> {
         };
         let order = match &self.engine {
             Engine::Packed { recurrent: panel, .. } => {
-                self.stored_product(panel, operand, product.reborrow(), GateOrder::Major, input, select)?;
+                self.stored_product(panel, operand, product.reborrow(), input, select)?;
                 GateOrder::Panel
             }
             Engine::Foreign { gemm, r, .. } => {

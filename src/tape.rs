@@ -19,7 +19,8 @@ use std::fmt;
 /// layer of its element type.
 ///
 /// It takes T N values of each input and state, and H values for each gate: one for a SimpleRNN, four for an LSTM and a
-/// GRU; with a projection H + P more. States and gates are padded to whole cache lines. For the backward pass it keeps the packed weights and scratch memory, too.
+/// GRU; with a projection H + P more. States and gates are padded to whole cache lines. For the backward pass it keeps the
+/// packed weights and scratch memory, too.
 #[derive(Clone)]
 pub struct Tape<T> {
     call: Option<Call>,
@@ -172,14 +173,14 @@ struct Shapes {
 
 impl Shapes {
     fn new<T: Real>(Call { dims, time, batch, .. }: Call) -> Option<Self> {
-        let padded = |time, channels| SeqShape { channels, ..SeqShape::time_major(time, batch, padded::<T>(channels)) };
+        let whole = |time, channels| SeqShape { channels, ..SeqShape::time_major(time, batch, padded::<T>(channels)) };
         let cell = if dims.cell.has_cell_state() { dims.hidden } else { 0 };
         let more = time.checked_add(1)?;
         Some(Shapes {
             x: SeqShape::time_major(time, batch, dims.input),
-            gates: padded(time, width(dims)?),
-            h: padded(more, dims.output()),
-            c: padded(more, cell),
+            gates: whole(time, width(dims)?),
+            h: whole(more, dims.output()),
+            c: whole(more, cell),
         })
     }
 }

@@ -100,23 +100,24 @@ fn of_stack() {
     }
 }
 
-/// In a pool of threads, with work that is worth sharing.
+/// In a pool of threads, with work that is worth sharing: by rows, and by units.
 #[cfg(feature = "rayon")]
-fn of_threads() {
-    let (time, batch, hidden) = (20, 32, 40);
-    let layer = layer(Cell::Lstm, [INPUT, hidden], Some(33), Threads::Pool);
-    let (x, dy) = (vec![0.5; time * batch * INPUT], vec![0.25; time * batch * 33]);
+fn of_threads([batch, hidden]: [usize; 2], projection: Option<usize>) {
+    let (time, output) = (20, projection.unwrap_or(hidden));
+    let layer = layer(Cell::Lstm, [INPUT, hidden], projection, Threads::Pool);
+    let (x, dy) = (vec![0.5; time * batch * INPUT], vec![0.25; time * batch * output]);
     let mut state = layer.state(batch).unwrap();
     let (mut tape, mut workspace, mut grads) = (Tape::new(), Workspace::new(), Grads::new());
     let mut step = || {
         let x = time_major(&x, [time, batch, INPUT]).unwrap();
         layer.record(x, &mut state, Output::StateOnly, &mut tape, &mut workspace).unwrap();
-        let upstream = Upstream::from(time_major(&dy, [time, batch, 33]).unwrap());
+        let upstream = Upstream::from(time_major(&dy, [time, batch, output]).unwrap());
         layer.backward(&mut tape, upstream, &mut grads, Accumulate::Overwrite).unwrap();
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     pool.install(|| {
-        assert_eq!(layer.plan(time, batch).parts, 2);
+        let plan = layer.plan(time, batch);
+        assert_eq!([plan.parts, plan.gang], if batch > 1 { [2, 1] } else { [1, 2] });
         step();
         assert_eq!(counting::allocations_of_all(step), 0);
     });
@@ -130,5 +131,7 @@ fn training_again_allocates_nothing() {
     of_layer(&layer(Cell::Lstm, [INPUT, 19], Some(7), Threads::One));
     of_stack();
     #[cfg(feature = "rayon")]
-    of_threads();
+    of_threads([32, 40], Some(33));
+    #[cfg(feature = "rayon")]
+    of_threads([1, 400], None);
 }

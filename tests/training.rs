@@ -165,6 +165,9 @@ fn one_answer_on_any_threads() {
         // Few rows, and weights that are worth several threads to be packed.
         let chosen = Chosen::<f64>::random(cell, [200, 300], Bias::Both, Choice::default(), 7);
         check(&Point::new(chosen, walk(DIRECTIONS[0], false, [2, 3], 3), 5).rounded::<f32>());
+        // More rows than one thread takes through all steps at once.
+        let chosen = Chosen::<f64>::random(cell, [3, 40], Bias::Both, Choice::default(), 7);
+        check(&Point::new(chosen, walk(DIRECTIONS[i % 2], false, [9, 67], 3), 5));
         // One row, whose units are shared at every step.
         let chosen = Chosen::<f64>::random(cell, [8, 400], Bias::Both, Choice::default(), 7);
         check(&Point::new(chosen, walk(DIRECTIONS[i % 2], false, [17, 1], 3), 5).rounded::<f32>());

@@ -1,4 +1,4 @@
-//! What layers are made of: products, packing, the cell over a finished product, activations.
+//! What layers are made of: products, packing, the cell behind another product, activations.
 
 use crate::Meter;
 use crate::setup::values;

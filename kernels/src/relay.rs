@@ -189,6 +189,8 @@ impl<T> TraceTrack<T> {
 struct Wired<'a, T> {
     kind: StageKind,
     wiring: Wiring,
+    /// Whether it is the last one, whose h is the output.
+    last: bool,
     input: &'a Panel<T>,
     recurrent: &'a Panel<T>,
     product: *mut T,
@@ -214,7 +216,7 @@ struct Shared<'a, T> {
 }
 
 // SAFETY: a share of a round writes the units of its own blocks alone, in planes that no share of that round reads, and in
-// its own columns of the input product; it reads what earlier rounds wrote.
+// its own columns of the input product and of the trace; it reads what earlier rounds wrote.
 unsafe impl<T: Sync> Sync for Shared<'_, T> {}
 
 /// The body of [`Relay::run`] for one element type.
@@ -231,6 +233,7 @@ pub(crate) fn relay<T: Real>(mut args: Relay<'_, '_, T>) -> Result<(), ShapeErro
     let mut stages = args.stages.iter_mut().enumerate().map(|(i, stage)| Wired {
         kind: stage.kind,
         wiring: wiring(stage.kind, i + 1 == count),
+        last: i + 1 == count,
         input: stage.input,
         recurrent: stage.recurrent,
         product: stage.product.as_mut_ptr(),
@@ -417,7 +420,7 @@ impl<T: Real> Shared<'_, T> {
         }
         let cols = stage.input.product_cols();
         let row = stage.product.wrapping_add(ahead * batch * cols + unit * stage.kind.shape().input);
-        let is_output = matches!(stage.wiring.next.first(), Some(Held::H));
+        let is_output = stage.last && matches!(stage.wiring.next.first(), Some(Held::H));
         let t_out = if self.walk == Walk::Flipped { s } else { t };
         let y = self.y.filter(|_| is_output).map(|(y, time_stride)| y.shifted(t_out * time_stride + unit));
         let kept = stage.trace.as_ref().map(|trace| trace.at(t, unit));

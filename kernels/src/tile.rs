@@ -27,7 +27,7 @@ pub(crate) unsafe trait Epilogue<T: Real>: Copy {
     /// The gates of a unit block.
     type Acc<V: Copy>: Block<V>;
 
-    /// Whether a row alone is worth code of its own; else it goes the way of several, twice.
+    /// Whether a row alone is worth code of its own; else it goes the way of several, and is multiplied twice.
     const ALONE: bool = true;
 
     /// What the chains start from.
@@ -213,7 +213,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         let stores = if in_place { self.epilogue.stores(s, at) } else { None };
         let (from, to) = (starts.as_ref().unwrap_or(&own), stores.as_ref().unwrap_or(&own));
         // SAFETY: the caller's promise; there is a kernel for each tile, and the epilogue's rows follow each other where none
-        // were selected or taken twice.
+        // were selected or multiplied twice.
         unsafe {
             if starts.is_none() {
                 self.start(s, rows.len(), &number, blocks.clone(), sums);
@@ -231,7 +231,9 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
                 ahead = if first < columns * most { ahead.wrapping_add(k * S::LANES) } else { weights };
             }
             if stores.is_none() {
-                self.finish(s, rows.len(), &number, blocks, sums);
+                // The second of the same row has the same sums.
+                let live = if rows.len() == 2 && number(0) == number(1) { 1 } else { rows.len() };
+                self.finish(s, live, &number, blocks, sums);
             }
         }
     }
@@ -347,7 +349,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
             for row in &mut rows[..now] {
                 *row = walk.next().1;
             }
-            // No tile has one row: one alone is taken twice.
+            // No tile has one row: one alone is multiplied twice.
             let twice = !E::ALONE && now == 1;
             rows[1] = if twice { rows[0] } else { rows[1] };
             let place = |i: usize| if twice { done } else { done + i };

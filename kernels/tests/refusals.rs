@@ -3,7 +3,6 @@
 mod common;
 
 use common::{Random, Scalar};
-
 use gatefold_kernels::activation::Activation;
 use gatefold_kernels::buf::{Buf, padded};
 use gatefold_kernels::cell::StageKind;
@@ -178,7 +177,7 @@ impl Sizes {
         }
     }
 
-    fn finished() -> Self {
+    fn unfused() -> Self {
         Sizes { product: Some([3, 20]), panel: PanelShape { heads: 0, gates: 0, k: 0, units: 5 }, ..Self::fused() }
     }
 
@@ -230,7 +229,7 @@ impl Sizes {
 
 #[test]
 fn steps_name_what_does_not_fit() {
-    for good in [Sizes::fused(), Sizes::finished()] {
+    for good in [Sizes::fused(), Sizes::unfused()] {
         assert_eq!(good.run(), Ok(()));
         assert_eq!(Sizes { input: [2, 20], ..good }.run(), error("input rows", 3, 2));
         assert_eq!(Sizes { input: [3, 15], ..good }.run(), error("input columns", 20, 15));
@@ -266,7 +265,7 @@ fn fused_steps_name_what_does_not_fit() {
 
 #[test]
 fn unfused_steps_name_what_does_not_fit() {
-    let good = Sizes::finished();
+    let good = Sizes::unfused();
     assert_eq!(Sizes { product: Some([2, 20]), ..good }.run(), error("input rows", 2, 3));
     assert_eq!(Sizes { product: Some([3, 19]), ..good }.run(), error("product columns", 20, 19));
     assert_eq!(Sizes { transposed: "product", ..good }.run(), error("product column stride", 1, 3));

@@ -1,4 +1,4 @@
-//! How long the activations take that end a step: a cell over a product that is finished.
+//! How long the activations take that end a step: a cell behind a stored product, which is read and added first.
 
 use super::case::CellName;
 use super::subject::Random;
