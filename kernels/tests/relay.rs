@@ -303,7 +303,7 @@ fn check<T: Scalar>(case: Case) {
 }
 
 proptest! {
-    #![proptest_config(common::proptest(150))]
+    #![proptest_config(common::proptest(60))]
 
     #[test]
     fn f32_relays_are_steps(case in cases()) {
