@@ -4,6 +4,7 @@ use crate::dims::Dims;
 use crate::error::{Error, Result};
 use crate::seq::{SeqRef, product};
 use crate::weights::{Weights, expect};
+use gatefold_kernels::buf::ask_for_huge_pages;
 use gatefold_kernels::real::Real;
 
 /// The gradients that a backward pass starts from: of a loss with respect to what the recorded call returned. What is not
@@ -144,14 +145,16 @@ impl<T: Real> Grads<T> {
 
 /// Sets a length, whatever the values are.
 fn lengthen<T: Real>(values: &mut Vec<T>, len: usize) -> Result<()> {
-    values.try_reserve(len.saturating_sub(values.len())).map_err(|_| Error::TooLarge { argument: "batch" })?;
+    if values.capacity() < len {
+        *values = Vec::new();
+        values.try_reserve_exact(len).map_err(|_| Error::TooLarge { argument: "batch" })?;
+        ask_for_huge_pages(values.spare_capacity_mut());
+    }
     values.resize(len, T::ZERO);
     Ok(())
 }
 
 fn zeros<T: Real>(values: &mut Vec<T>, len: usize) -> Result<()> {
     values.clear();
-    values.try_reserve(len).map_err(|_| Error::TooLarge { argument: "batch" })?;
-    values.resize(len, T::ZERO);
-    Ok(())
+    lengthen(values, len)
 }

@@ -131,7 +131,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     /// The weights of a block: they follow its heads, K times all gates.
     #[inline(always)]
     fn weights<S: Simd<T>>(&self, _: S, at: At<T>) -> *const T {
-        at.heads.wrapping_add(self.panel.shape().heads * S::LANES)
+        at.heads.wrapping_add(self.panel.before())
     }
 
     /// All unit blocks of one row.

@@ -295,3 +295,36 @@ fn long_chains_are_not_split() {
         );
     });
 }
+
+/// Chains that are cut into spans of k go on from C, whatever they started from.
+#[test]
+fn spans_of_long_chains_go_on() {
+    let starts = [From::Heads(0), From::Heads(2), From::C, From::Continue(1)];
+    // 8 kB of f32, more by one, and three spans; of f64 twice as many.
+    let mut cases = Vec::new();
+    for (from, k) in starts.into_iter().flat_map(|from| [2048usize, 2049, 4097].map(move |k| (from, k))) {
+        for (select, batch, order) in
+            [(false, 1, GateOrder::Major), (false, 5, GateOrder::Panel), (true, 5, GateOrder::Major)]
+        {
+            let (gap, seed) = (1, k as u64);
+            cases.push(Case {
+                gates: 2,
+                vectors: 1,
+                more: 1,
+                k,
+                time: 1,
+                batch,
+                batch_major: false,
+                gap,
+                order,
+                from,
+                select,
+                seed,
+            });
+        }
+    }
+    for case in cases {
+        check::<f32>(case);
+        check::<f64>(case);
+    }
+}
