@@ -3,7 +3,7 @@
 //! Of both sides a row is a link of every chain, so nothing is transposed: rows are copied to panels as they stand, a
 //! vector of columns after the other, and a tile takes single values of A's and vectors of B's. Chains run over all rows in
 //! ascending order. They are cut into chunks of rows, of which B's stay in the first cache level, and go on from what the
-//! last chunk stored in C.
+//! last chunk stored in C. All chunks of many rows pass over a part of C that stays in the second level before the next.
 
 mod tile;
 
@@ -16,11 +16,21 @@ use crate::shape::ShapeError;
 use std::ops::Range;
 use tile::{Corner, Tiles, pack};
 
-/// Rows of a chunk.
+/// Most rows of a chunk.
 const CHUNK: usize = 160;
+
+/// Rows that are packed at once, whole chunks: where C is large, it comes from afar once for all of them. Small ones stay
+/// in the second level anyway, and what was packed rather in the first.
+const ROWS: usize = 4 * CHUNK;
+
+/// Bytes of all C together from which they are large.
+const LARGE: usize = 2 << 20;
 
 /// Columns of A that are packed at once, a multiple of all vectors and tiles.
 const COLUMNS: usize = 512;
+
+/// Bytes of a row of the part of C that all chunks pass over: of 512 rows they are half of an L2 of 2 MB.
+const WIDTH: usize = 2 << 10;
 
 /// Sums over the T N rows of sequences.
 #[derive(Debug)]
@@ -71,10 +81,11 @@ impl<T: Real> Outer<'_, '_, T> {
         padded::<T>(columns).saturating_add(padded::<T>(1))
     }
 
-    /// Values of scratch for M columns of A and terms of so many columns of B; `usize::MAX` where they cannot be counted.
-    pub fn room(columns: usize, right: impl Iterator<Item = usize>) -> usize {
+    /// Values of scratch for T N rows, M columns of A and terms of so many columns of B; `usize::MAX` where they cannot be
+    /// counted.
+    pub fn room(rows: usize, columns: usize, right: impl Iterator<Item = usize>) -> usize {
         let panels = right.map(padded::<T>).fold(padded::<T>(columns.min(COLUMNS)), usize::saturating_add);
-        panels.saturating_mul(CHUNK).saturating_add(Self::sums(columns))
+        panels.saturating_mul(Chunks::of(rows.min(ROWS)).rows()).saturating_add(Self::sums(columns))
     }
 }
 
@@ -91,7 +102,8 @@ pub(crate) fn outer<T: Real>(args: Outer<'_, '_, T>) -> Result<(), ShapeError> {
             ShapeError::same("sums", rows, term.sums.len())?;
         }
     }
-    let room = Outer::<T>::room(shape.channels, args.terms.iter().map(OuterTerm::columns));
+    let rows = shape.time.saturating_mul(shape.batch);
+    let room = Outer::<T>::room(rows, shape.channels, args.terms.iter().map(OuterTerm::columns));
     ShapeError::at_least("room", room, args.room.len())?;
     T::dispatch(args.isa, Sweep(args));
     Ok(())
@@ -106,39 +118,30 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
     fn run<S: Simd<T>>(self, s: S) {
         let Outer { left, terms, onto, room, .. } = self.0;
         let columns = left.shape().channels;
-        let (a_len, sums_len) = (padded::<T>(columns.min(COLUMNS)) * CHUNK, Outer::<T>::sums(columns));
-        let (a_room, room) = room.split_at_mut(a_len);
-        let (sums, b_room) = room.split_at_mut(sums_len);
+        let (sums, room) = room.split_at_mut(Outer::<T>::sums(columns));
         sums.fill(T::ZERO);
-        let mut rows = left.walk(None);
-        let count = rows.count();
+        let count = left.walk(None).count();
         if count == 0 && !onto {
             for term in &mut *terms {
                 (0..term.c.rows()).for_each(|row| term.c.row_mut(row).unwrap_or_default().fill(T::ZERO));
             }
         }
-        let mut done = 0;
-        while done < count {
-            let k = CHUNK.min(count - done);
-            let mut b_rest = &mut *b_room;
+        let values: usize = terms.iter().map(|term| term.c.rows() * term.columns()).sum();
+        let at_once = if values * size_of::<T>() < LARGE { CHUNK } else { ROWS };
+        for first in (0..count).step_by(at_once) {
+            let chunks = Chunks::of(at_once.min(count - first));
+            let (a, b) = room.split_at_mut(padded::<T>(columns.min(COLUMNS)) * chunks.rows());
+            let mut rest = &mut *b;
             for term in &*terms {
-                let (b, rest) = b_rest.split_at_mut(padded::<T>(term.columns()) * CHUNK);
-                let pointers = chunk(&mut skipped(term.right, done), k);
-                // SAFETY: these are rows of B, and the panel has room for its columns, padded.
-                unsafe { pack(s, &pointers[..k], 0..term.columns(), b.as_mut_ptr(), CHUNK, None) };
-                b_rest = rest;
+                let (own, others) = rest.split_at_mut(padded::<T>(term.columns()) * chunks.rows());
+                chunks.pack(s, skipped(term.right, first), 0..term.columns(), own, None);
+                rest = others;
             }
-            let pointers = chunk(&mut rows, k);
-            for first in (0..columns).step_by(COLUMNS) {
-                let Some(range) = touched(terms, first..columns.min(first + COLUMNS)) else { continue };
-                // SAFETY: these are rows of A and columns of them, of which the panel and the sums have room for as many.
-                unsafe {
-                    let sums = sums.as_mut_ptr().add(range.start);
-                    pack(s, &pointers[..k], range.clone(), a_room.as_mut_ptr(), CHUNK, Some(sums));
-                }
-                block(s, terms, range, [&*a_room, &*b_room], k, onto || done > 0);
+            for from in (0..columns).step_by(COLUMNS) {
+                let Some(range) = touched(terms, from..columns.min(from + COLUMNS)) else { continue };
+                chunks.pack(s, skipped(left, first), range.clone(), a, Some(&mut sums[range.start..]));
+                block(s, terms, range, [&*a, &*b], chunks, onto || first > 0);
             }
-            done += k;
         }
         for term in terms {
             let from = &sums[term.from..];
@@ -155,14 +158,53 @@ fn skipped<T>(rows: SeqRef<'_, T>, first: usize) -> RowWalk<'_, T> {
     walk
 }
 
-/// The next `k` rows.
-#[inline(always)]
-fn chunk<T>(rows: &mut RowWalk<'_, T>, k: usize) -> [*const T; CHUNK] {
-    let mut pointers = [std::ptr::null(); CHUNK];
-    for pointer in &mut pointers[..k] {
-        *pointer = rows.next().1;
+/// Rows cut into chunks that share evenly.
+#[derive(Clone, Copy)]
+struct Chunks {
+    /// All rows.
+    count: usize,
+    /// Rows of a chunk, but of the last.
+    each: usize,
+}
+
+impl Chunks {
+    fn of(count: usize) -> Self {
+        Chunks { count, each: count.div_ceil(count.div_ceil(CHUNK).max(1)).max(1) }
     }
-    pointers
+
+    /// Rows of all panels together, each as long as a whole chunk.
+    fn rows(self) -> usize {
+        self.count.div_ceil(CHUNK) * CHUNK
+    }
+
+    /// The rows of each chunk, with its number.
+    #[inline(always)]
+    fn iter(self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.count).step_by(self.each).map(move |first| self.each.min(self.count - first)).enumerate()
+    }
+
+    /// Packs some columns of the next rows, a panel for each chunk, and adds them up to `sums`.
+    #[inline(always)]
+    fn pack<T: Real, S: Simd<T>>(
+        self,
+        s: S,
+        mut rows: RowWalk<'_, T>,
+        columns: Range<usize>,
+        to: &mut [T],
+        mut sums: Option<&mut [T]>,
+    ) {
+        let len = padded::<T>(columns.len()) * CHUNK;
+        for (number, k) in self.iter() {
+            let mut pointers = [std::ptr::null(); CHUNK];
+            for pointer in &mut pointers[..k] {
+                *pointer = rows.next().1;
+            }
+            let to = &mut to[number * len..][..len];
+            let sums = sums.as_deref_mut().map(<[T]>::as_mut_ptr);
+            // SAFETY: these are rows with these columns, and the panel and the sums have room for as many, padded.
+            unsafe { pack(s, &pointers[..k], columns.clone(), to.as_mut_ptr(), CHUNK, sums) };
+        }
+    }
 }
 
 /// The columns of A in `block` that terms need, and what is between them.
@@ -179,41 +221,63 @@ fn touched<T: Real>(terms: &[OuterTerm<'_, T>], block: Range<usize>) -> Option<R
     all
 }
 
-/// What `k` links add to the rows of each C that come from these packed columns of A: to what it holds if `onto`.
+/// What all chunks add to the rows of each C that come from these packed columns of A: to what it holds if `onto`.
 #[inline(always)]
 fn block<T: Real, S: Simd<T>>(
     s: S,
     terms: &mut [OuterTerm<'_, T>],
     packed: Range<usize>,
     [a, mut b]: [&[T]; 2],
+    chunks: Chunks,
+    onto: bool,
+) {
+    let strip = Tiles::<T, S>::BLOCKS * S::LANES;
+    let width = (WIDTH / size_of::<T>() / strip).max(1) * strip;
+    for term in terms {
+        let columns = term.columns();
+        let (own, rest) = b.split_at(padded::<T>(columns) * chunks.rows());
+        b = rest;
+        for first in (0..columns).step_by(width) {
+            for (number, k) in chunks.iter() {
+                let a = &a[number * padded::<T>(packed.len()) * CHUNK..];
+                let b = &own[number * padded::<T>(columns) * CHUNK..];
+                for from in (first..columns.min(first + width)).step_by(strip) {
+                    column(s, term, packed.clone(), [a, &b[from * CHUNK..]], from, k, onto || number > 0);
+                }
+            }
+        }
+    }
+}
+
+/// A strip of a C, tile by tile.
+#[inline(always)]
+fn column<T: Real, S: Simd<T>>(
+    s: S,
+    term: &mut OuterTerm<'_, T>,
+    packed: Range<usize>,
+    [a, b]: [&[T]; 2],
+    first: usize,
     k: usize,
     onto: bool,
 ) {
-    for term in terms {
-        let (own_b, rest) = b.split_at(padded::<T>(term.columns()) * CHUNK);
-        b = rest;
-        let (rows, cols, row_stride) = (term.c.rows(), term.c.cols(), term.c.row_stride());
-        let own = packed.start.max(term.from)..packed.end.min(term.from + rows);
-        let c = term.c.as_mut_ptr();
-        for first in (0..cols).step_by(Tiles::<T, S>::BLOCKS * S::LANES) {
-            let width = (cols - first).min(Tiles::<T, S>::BLOCKS * S::LANES);
-            for row in own.clone().step_by(Tiles::<T, S>::ROWS) {
-                let live = Tiles::<T, S>::ROWS.min(own.end - row);
-                let corner = Corner {
-                    a: a.as_ptr(),
-                    column: row - packed.start,
-                    b: own_b[first * CHUNK..].as_ptr(),
-                    stride: CHUNK,
-                    k,
-                    onto,
-                    c: c.wrapping_add((row - term.from) * row_stride + first),
-                    row_stride,
-                    rows: live,
-                    cols: width,
-                };
-                // SAFETY: the columns were packed, and C has these rows and columns.
-                unsafe { Tiles::<T, S>::KERNELS[width.div_ceil(S::LANES) - 1](s, &corner) };
-            }
-        }
+    let (rows, cols, row_stride) = (term.c.rows(), term.c.cols(), term.c.row_stride());
+    let own = packed.start.max(term.from)..packed.end.min(term.from + rows);
+    let width = (cols - first).min(Tiles::<T, S>::BLOCKS * S::LANES);
+    let c = term.c.as_mut_ptr();
+    for row in own.clone().step_by(Tiles::<T, S>::ROWS) {
+        let corner = Corner {
+            a: a.as_ptr(),
+            column: row - packed.start,
+            b: b.as_ptr(),
+            stride: CHUNK,
+            k,
+            onto,
+            c: c.wrapping_add((row - term.from) * row_stride + first),
+            row_stride,
+            rows: Tiles::<T, S>::ROWS.min(own.end - row),
+            cols: width,
+        };
+        // SAFETY: the columns were packed, and C has these rows and columns.
+        unsafe { Tiles::<T, S>::KERNELS[width.div_ceil(S::LANES) - 1](s, &corner) };
     }
 }

@@ -79,7 +79,7 @@ fn check<T: Fused>(sizes: &Sizes, onto: bool, seed: u64, isa: Isa) -> Result<(),
     let mut sums = terms.map(|[_, rows, _]| unread(&vec![T::ONE; rows], T::NAN));
     let left = SeqRef::new(&a, sizes.shape(columns, 3)).unwrap();
     let right = [0, 1].map(|i| SeqRef::new(&b[i], sizes.shape(terms[i][2], 2)).unwrap());
-    let mut room = vec![T::NAN; Outer::<T>::room(columns, terms.iter().map(|term| term[2]))];
+    let mut room = vec![T::NAN; Outer::<T>::room(rows, columns, terms.iter().map(|term| term[2]))];
     let ([c0, c1], [s0, s1]) = (&mut c, &mut sums);
     let term = |i: usize, c, sums| {
         let [from, rows, cols] = terms[i];
@@ -147,6 +147,29 @@ fn blocks_and_chunks_meet() {
     }
 }
 
+/// A C too large for the caches, over which several chunks pass part by part, more than once: some of its values.
+#[test]
+fn chunks_pass_over_parts_of_a_large_c() {
+    let sizes = Sizes { time: 13, batch: 51, columns: 530, terms: [[5, 520, 517], [0; 3]] };
+    let [from, rows, cols] = sizes.terms[0];
+    let (a, b) = (values::<f64>(13 * 51 * (530 + 1), 1), values::<f64>(13 * 51 * cols, 2));
+    let left = SeqRef::new(&a, sizes.shape(530, 1)).unwrap();
+    let right = SeqRef::new(&b, sizes.shape(cols, 0)).unwrap();
+    let mut room = vec![f64::NAN; Outer::<f64>::room(13 * 51, 530, [cols].into_iter())];
+    for &isa in Isa::available() {
+        let mut c = vec![f64::NAN; rows * cols];
+        let mut terms = [OuterTerm { from, right, c: MatMut::dense(&mut c, rows, cols).unwrap(), sums: &mut [] }];
+        Outer { isa, left, terms: &mut terms, onto: false, room: &mut room }.run().unwrap();
+        for at in (0..rows * cols).step_by(97) {
+            let (i, j) = (at / cols, at % cols);
+            let term =
+                |sum, k| left.row(k / 51, k % 51).unwrap()[from + i].fused(right.row(k / 51, k % 51).unwrap()[j], sum);
+            assert_eq!(c[at].to_bits(), (0..13 * 51usize).fold(0.0, term).to_bits(), "[{i}, {j}] on {}", isa.name());
+        }
+        assert!(c.iter().all(|c| c.is_finite()));
+    }
+}
+
 #[test]
 fn refuses_wrong_sizes() {
     let (isa, data) = (Isa::available()[0], [0.0f32; 64]);
@@ -157,7 +180,7 @@ fn refuses_wrong_sizes() {
         let mut terms = [OuterTerm { from, right, c, sums: &mut sums }];
         Outer { isa, left: seq(3, 4), terms: &mut terms, onto: true, room: &mut room }.run().err().map(|e| e.argument)
     };
-    let room = Outer::<f32>::room(4, [5].into_iter());
+    let room = Outer::<f32>::room(6, 4, [5].into_iter());
     assert_eq!(run(1, seq(3, 5), [3, 5], 3, room), None);
     assert_eq!(run(1, seq(2, 5), [3, 5], 3, room), Some("right timesteps"));
     assert_eq!(run(1, seq(3, 4), [3, 5], 3, room), Some("c columns"));
