@@ -14,7 +14,7 @@ mod training;
 use crate::arguments::{Engine, size, threads};
 use crate::progress;
 use anyhow::{Context, Result, bail};
-use bound::Bounds;
+use bound::{AtMost, Bounds};
 use case::{Case, CellName, Dtype, GRID, Mode, Sizes};
 use clap::Args;
 use gatefold::Options;
@@ -27,7 +27,7 @@ use training::Training;
 /// Time layers on random weights: whole sequences with all outputs; with --time 1, steps that carry a state.
 ///
 /// Each result is the median of many calls, beside the limit of the machine: the time that its arithmetic, its memory and
-/// its activations need at least, all measured in the same run. The limit of training is that of its arithmetic alone.
+/// its activations need at least, all measured right after the case. The limit of training is that of its arithmetic alone.
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// The cells, several separated by commas; gruv resets before the recurrent product [with --grid: all].
@@ -81,8 +81,9 @@ fn budget(text: &str) -> Result<f64, String> {
 /// Runs the command.
 pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode> {
     let cases = arguments.cases()?;
-    let mut bounds = Bounds::new(arguments.engine.isa()?, arguments.budget);
+    let isa = arguments.engine.isa()?;
     if arguments.limits {
+        let mut bounds = Bounds::new(isa, arguments.budget);
         let threads = arguments.threads(&[1, 2]);
         report::limits(out, &mut bounds, arguments.dtype, &threads, arguments.json)?;
     }
@@ -96,12 +97,14 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode> {
     for (number, case) in cases.into_iter().enumerate() {
         progress.set_message(case.name());
         let timed = arguments.time(case).with_context(|| case.name())?;
-        let limit = bounds.seconds(case)?;
+        // Anew for each case: what a machine with other guests can do changes from one to the next.
+        let mut bounds = Bounds::new(isa, arguments.budget);
+        let at_most = AtMost { seconds: bounds.seconds(case)?, rate: bounds.peak(case)? };
         // Not before: what cannot be timed leaves no table that is begun.
         if number == 0 && !arguments.json {
             progress.suspend(|| report::header(out, &arguments.engine))?;
         }
-        progress.suspend(|| report::result(out, case, &arguments.engine, timed, limit, arguments.json))?;
+        progress.suspend(|| report::result(out, case, &arguments.engine, timed, at_most, arguments.json))?;
         progress.inc(1);
     }
     progress.finish_and_clear();

@@ -18,8 +18,8 @@ use std::process::ExitCode;
 /// Compare timed layers with other libraries: a table in Markdown, or a picture.
 ///
 /// The table has a row for each case that was timed of gatefold: its median and the fastest other library's, their ratio,
-/// GFLOP/s, and the parts of the peak of multiply-adds and of the limit that `bench` computed. Times of several runs
-/// become their median. Compare what was timed in one run: machines drift.
+/// GFLOP/s, and the parts of the peak of multiply-adds and of the limit that `bench` measured beside it. Times of several
+/// runs become their median, and so do parts. Compare what was timed in one run: machines drift.
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// Files with a line of JSON for each result: those of `bench --json`, and other libraries' in the same form.

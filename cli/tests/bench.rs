@@ -109,6 +109,7 @@ fn training_is_timed_forward_and_back() {
         let flops = of("gflops") * 1e9 * of("median_s");
         assert!((flops / (3.0 * 2.0 * 4.0 * 2.0 * gates * 5.0 * 8.0) - 1.0).abs() < 1e-9, "{line}");
         // The limit is the peak of multiply-adds alone.
+        assert!((of("limit_s") * of("peak_gflops") * 1e9 / flops - 1.0).abs() < 1e-9, "{line}");
         assert!((of("percent_of_limit") / (100.0 * of("limit_s") / of("median_s")) - 1.0).abs() < 1e-9, "{line}");
     }
     let of = |arguments: &str| json(&format!("--mode train --cell lstm --json {TINY} {arguments}")).remove(0);

@@ -24,11 +24,11 @@ fn samples(folder: &TempDir) -> [String; 2] {
     let ours = [
         r#"{"limit": "f32_fma_avx512_gflops", "c1": 100.0, "c2": 200.0}"#.to_owned(),
         // A run that was disturbed does not count.
-        line("gatefold", "gru", STREAM, 9e-4, ", \"limit_s\": 4e-5"),
-        line("gatefold", "gru", STREAM, 5e-5, ", \"limit_s\": 4e-5"),
-        line("gatefold", "gru", STREAM, 5e-5, ", \"limit_s\": 4e-5"),
-        line("gatefold", "gru", BATCH, 2e-3, ""),
-        line("gatefold", "rnn", STREAM, 2e-5, ""),
+        line("gatefold", "gru", STREAM, 9e-4, ", \"limit_s\": 4e-5, \"peak_gflops\": 100.0"),
+        line("gatefold", "gru", STREAM, 5e-5, ", \"limit_s\": 4e-5, \"peak_gflops\": 100.0"),
+        line("gatefold", "gru", STREAM, 5e-5, ", \"limit_s\": 4e-5, \"peak_gflops\": 100.0"),
+        line("gatefold", "gru", BATCH, 2e-3, ", \"peak_gflops\": 200.0"),
+        line("gatefold", "rnn", STREAM, 2e-5, ", \"peak_gflops\": 100.0"),
         line("gatefold", "gru", STREAM, 8e-5, ", \"backend\": \"openblas\""),
     ];
     let others = [

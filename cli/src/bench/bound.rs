@@ -17,6 +17,15 @@ pub struct Bounds {
     measured: Vec<(Limit, f64)>,
 }
 
+/// What the machine could do of a case at most.
+#[derive(Clone, Copy, Debug)]
+pub struct AtMost {
+    /// The least time of a call.
+    pub seconds: f64,
+    /// Floating-point operations a second of its threads' multiply-adds.
+    pub rate: f64,
+}
+
 /// A limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
@@ -55,14 +64,20 @@ impl Bounds {
         Ok(value)
     }
 
+    /// Floating-point operations a second that multiply-adds of a case's type on its threads reach.
+    pub fn peak(&mut self, case: Case) -> Result<f64> {
+        self.get(Limit::MultiplyAdds(case.dtype, case.threads))
+    }
+
     /// The input product at the peak of multiply-adds; then in each step the longest of the recurrent product at that
     /// peak, reading R and the state from the level that they sit in, and a chain of H multiply-adds each waiting for
     /// the one before; and the activations. Threads share everything but the chain. Of training only the products at the
     /// peak of multiply-adds count.
     pub fn seconds(&mut self, case: Case) -> Result<f64> {
         let Case { cell, sizes: Sizes { hidden, batch, time, .. }, threads, dtype, mode } = case;
+        let peak = self.peak(case)?;
         if mode == Mode::Train {
-            return Ok(case.flops() / self.get(Limit::MultiplyAdds(dtype, threads))?);
+            return Ok(case.flops() / peak);
         }
         let lanes = match dtype {
             Dtype::F32 => <f32 as Dispatch>::lanes(self.isa),
@@ -70,7 +85,7 @@ impl Bounds {
         };
         let level = Level::of(self.caches, case.step_bytes(), threads);
         let terms = Terms {
-            peak: self.get(Limit::MultiplyAdds(dtype, threads))?,
+            peak,
             bandwidth: self.get(Limit::Reading(level, threads))?,
             chain: hidden as f64 * self.get(Limit::Latency(dtype))?,
             epilogue: (batch * hidden.div_ceil(lanes)) as f64 * self.get(Limit::Epilogue(dtype, cell))?

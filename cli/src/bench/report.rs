@@ -1,7 +1,7 @@
 //! Results: tables with bars for people, lines of JSON for programs.
 
 use super::bars::bar;
-use super::bound::{Bounds, Limit};
+use super::bound::{AtMost, Bounds, Limit};
 use super::case::{Case, CellName, Dtype, Sizes};
 use super::level::Level;
 use super::subject::Timed;
@@ -31,6 +31,8 @@ struct Line<'a> {
     gflops: f64,
     percent_of_limit: f64,
     limit_s: f64,
+    /// Of multiply-adds in registers alone, beside this case.
+    peak_gflops: f64,
     isa: &'a str,
     backend: &'a str,
     /// Of OpenBLAS: the processor whose kernels ran.
@@ -58,9 +60,16 @@ pub fn header(out: &mut dyn Write, engine: &Engine) -> Result<()> {
     )?)
 }
 
-/// One result; `limit` in seconds.
-pub fn result(out: &mut dyn Write, case: Case, engine: &Engine, timed: Timed, limit: f64, json: bool) -> Result<()> {
-    let timing = timed.timing;
+/// One result.
+pub fn result(
+    out: &mut dyn Write,
+    case: Case,
+    engine: &Engine,
+    timed: Timed,
+    at_most: AtMost,
+    json: bool,
+) -> Result<()> {
+    let (timing, limit) = (timed.timing, at_most.seconds);
     let gflops = case.flops() / timing.median / 1e9;
     let (cell, dtype, threads, err) = (case.cell.name(), case.dtype.name(), case.threads, timed.error);
     if json {
@@ -78,6 +87,7 @@ pub fn result(out: &mut dyn Write, case: Case, engine: &Engine, timed: Timed, li
             gflops,
             percent_of_limit: 100.0 * limit / timing.median,
             limit_s: limit,
+            peak_gflops: at_most.rate / 1e9,
             isa: engine.isa()?.name(),
             backend: engine.backend_name(),
             blas_core: engine.blas_core(),

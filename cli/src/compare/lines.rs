@@ -37,6 +37,7 @@ struct Timed {
     threads: usize,
     median_s: f64,
     limit_s: Option<f64>,
+    peak_gflops: Option<f64>,
     backend: Option<String>,
 }
 
@@ -58,8 +59,10 @@ pub struct Case {
     flops: f64,
     /// Seconds of each library, of every run.
     times: Vec<(String, Vec<f64>)>,
-    /// Seconds that the machine needs at least, by each of our lines.
-    limits: Vec<f64>,
+    /// What each of our lines reached of the peak of multiply-adds that was measured beside it.
+    of_peak: Vec<f64>,
+    /// What each of our lines reached of the limit that was measured beside it.
+    of_limit: Vec<f64>,
 }
 
 impl Lines {
@@ -100,7 +103,7 @@ impl Lines {
         };
         let wanted = peer == OURS || filter.peers.is_empty() || filter.peers.contains(&peer);
         if wanted && (filter.cells.is_empty() || filter.cells.contains(&cell)) {
-            self.case(cell, &timed)?.add(peer, timed.median_s, timed.limit_s);
+            self.case(cell, &timed)?.add(peer, &timed);
         }
         Ok(())
     }
@@ -125,7 +128,15 @@ impl Lines {
             let passes = if timed.mode == "train" { 3 } else { 1 };
             let [t, n, i, h, g] = [time, batch, input, hidden, passes * cell.cell().gates()].map(|size| size as f64);
             let flops = 2.0 * t * n * g * h * (i + h);
-            self.cases.push(Case { cell, sizes, threads, flops, times: Vec::new(), limits: Vec::new() });
+            self.cases.push(Case {
+                cell,
+                sizes,
+                threads,
+                flops,
+                times: Vec::new(),
+                of_peak: Vec::new(),
+                of_limit: Vec::new(),
+            });
             self.cases.len() - 1
         });
         Ok(&mut self.cases[at])
@@ -138,9 +149,11 @@ impl Lines {
 }
 
 impl Case {
-    fn add(&mut self, peer: String, seconds: f64, limit: Option<f64>) {
+    fn add(&mut self, peer: String, timed: &Timed) {
+        let seconds = timed.median_s;
         if peer == OURS {
-            self.limits.extend(limit);
+            self.of_peak.extend(timed.peak_gflops.map(|peak| self.gflops(seconds) / peak));
+            self.of_limit.extend(timed.limit_s.map(|limit| limit / seconds));
         }
         match self.times.iter_mut().find(|(known, _)| *known == peer) {
             Some((_, times)) => times.push(seconds),
@@ -163,9 +176,14 @@ impl Case {
         self.medians().filter(|(peer, _)| *peer != OURS).min_by(|(_, a), (_, b)| a.total_cmp(b))
     }
 
-    /// The limit of the machine, in seconds.
-    pub fn limit(&self) -> Option<f64> {
-        (!self.limits.is_empty()).then(|| median(&self.limits))
+    /// The part of the peak of multiply-adds that is reached.
+    pub fn of_peak(&self) -> Option<f64> {
+        (!self.of_peak.is_empty()).then(|| median(&self.of_peak))
+    }
+
+    /// The part of the machine's limit that is reached.
+    pub fn of_limit(&self) -> Option<f64> {
+        (!self.of_limit.is_empty()).then(|| median(&self.of_limit))
     }
 
     /// Speed of a call that takes so many seconds.
@@ -191,7 +209,7 @@ mod tests {
     fn line(peer: &str, median: f64) -> String {
         format!(
             r#"{{"peer": "{peer}", "mode": "infer", "dtype": "f32", "cell": "gru", "I": 3, "H": 5, "B": 2, "T": 4,
-            "threads": 1, "median_s": {median}, "limit_s": 0.5}}"#
+            "threads": 1, "median_s": {median}, "limit_s": 0.5, "peak_gflops": 1e-6}}"#
         )
     }
 
@@ -202,7 +220,8 @@ mod tests {
             lines.add(&line(peer, median), ALL).unwrap();
         }
         let [case] = &lines.cases[..] else { panic!("{lines:?}") };
-        assert_eq!((case.ours(), case.best_peer(), case.limit()), (Some(3.0), Some(("fast", 2.0)), Some(0.5)));
+        assert_eq!((case.ours(), case.best_peer(), case.of_limit()), (Some(3.0), Some(("fast", 2.0)), Some(0.5 / 3.0)));
+        assert_eq!(case.of_peak(), Some(case.gflops(3.0) / 1e-6));
         // 2 T N G H (I + H) in 3 seconds.
         assert_eq!(case.gflops(3.0), 2.0 * 4.0 * 2.0 * 3.0 * 5.0 * 8.0 / 3.0 / 1e9);
         assert_eq!(median(&[4.0, 1.0, 2.0, 9.0]), 3.0);

@@ -21,7 +21,7 @@ pub fn write(out: &mut dyn Write, lines: &Lines) -> Result<()> {
             writeln!(out, "{HEAD}")?;
         }
         rows += 1;
-        writeln!(out, "{}", row(case, ours, lines.peak(case.threads)))?;
+        writeln!(out, "{}", row(case, ours))?;
         if let Some((_, best)) = case.best_peer() {
             let (threads, rows) =
                 (plural(case.threads, "thread"), if case.sizes.batch == 1 { "one row" } else { "batches" });
@@ -44,7 +44,7 @@ pub fn write(out: &mut dyn Write, lines: &Lines) -> Result<()> {
     Ok(())
 }
 
-fn row(case: &Case, ours: f64, peak: Option<f64>) -> String {
+fn row(case: &Case, ours: f64) -> String {
     let Sizes { input, hidden, batch, time } = case.sizes;
     let (best, ratio) = match case.best_peer() {
         Some((peer, best)) => (format!("{}, {}", seconds(best), printable(peer)), format!("{:.2}", best / ours)),
@@ -52,8 +52,7 @@ fn row(case: &Case, ours: f64, peak: Option<f64>) -> String {
     };
     let gflops = case.gflops(ours);
     let percent = |part: Option<f64>| part.map_or("–".to_owned(), |part| format!("{:.0} %", 100.0 * part));
-    let (of_peak, of_limit) =
-        (percent(peak.map(|peak| gflops / peak)), percent(case.limit().map(|limit| limit / ours)));
+    let (of_peak, of_limit) = (percent(case.of_peak()), percent(case.of_limit()));
     format!(
         "| {} | {input}, {hidden}, {batch}, {time} | {} | {} | {best} | {ratio} | {gflops:.1} | {of_peak} | {of_limit} |",
         case.cell.name(),
