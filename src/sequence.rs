@@ -244,15 +244,7 @@ impl<T: Real> Job<'_, T> {
             return Ok(());
         }
         let count = active.count;
-        let attention = match self.input.attention {
-            Some(attention) => {
-                for (n, value) in row[..count].iter_mut().enumerate() {
-                    *value = attention.row(t, n).map_or(T::NAN, |values| values[0]);
-                }
-                Some(&row[..count])
-            }
-            None => None,
-        };
+        let attention = self.attention(t, count, row);
         let y = match &mut self.y {
             Output::Sequence(y) => Some(y.step(t_out)?),
             Output::Packed(y) => Some(y.reborrow().split_rows(offset)?.1.split_rows(count)?.0),
@@ -309,6 +301,16 @@ impl<T: Real> Job<'_, T> {
                 run(1, reset, &[rows.read(h, hidden)?, z], &mut [rows.write(h_next, hidden)?], y)
             }
         }
+    }
+
+    /// What attends the update gates of the first `count` rows in step t, if anything does, gathered in `row`.
+    fn attention<'b>(&self, t: usize, count: usize, row: &'b mut [T]) -> Option<&'b [T]> {
+        let attention = self.input.attention?;
+        let to = &mut row[..count];
+        for (n, value) in to.iter_mut().enumerate() {
+            *value = attention.row(t, n).map_or(T::NAN, |values| values[0]);
+        }
+        Some(to)
     }
 
     /// Lets some of the state before step t stay what it was.

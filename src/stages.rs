@@ -320,20 +320,6 @@ impl<T: Real> Stage<T> {
         }
     }
 
-    /// The recurrent product with its chains continued from the input's, into `c: [N, G*H]`.
-    fn stored_product(
-        &self,
-        panel: &Panel<T>,
-        operand: MatRef<'_, T>,
-        c: MatMut<'_, T>,
-        input: MatRef<'_, T>,
-        select: Option<&[u32]>,
-    ) -> Result<()> {
-        let start = Start::Continue { input, gates: self.part.kind.shape().chained() };
-        let (a, order) = (SeqRef::from_matrix(operand)?, GateOrder::Major);
-        Ok(PackedGemm { isa: self.isa, a, panel, c, order, start, select }.run()?)
-    }
-
     /// The same for a cell with options, whose activated gates take their product's place.
     fn general(
         &self,
@@ -351,7 +337,9 @@ impl<T: Real> Stage<T> {
         };
         let order = match &self.engine {
             Engine::Packed { recurrent: panel, .. } => {
-                self.stored_product(panel, operand, product.reborrow(), input, select)?;
+                let start = Start::Continue { input, gates: stage.shape().chained() };
+                let (a, c, order) = (SeqRef::from_matrix(operand)?, product.reborrow(), GateOrder::Major);
+                PackedGemm { isa: self.isa, a, panel, c, order, start, select }.run()?;
                 GateOrder::Panel
             }
             Engine::Foreign { gemm, r, .. } => {

@@ -4,6 +4,10 @@
 //! step every core reads its part from its own caches. What a step wrote is read by all in the next one: steps are rounds
 //! of the gang. A cell of two stages has two rounds a step.
 
+mod track;
+
+pub use track::States;
+
 use crate::block::Block;
 use crate::cell::{Stage, StageKind, StageShape, StageVisitor};
 use crate::epilogue::{Finish, Keep, Kept, MAX_PLANES, Plane, TraceMut, chained};
@@ -17,6 +21,7 @@ use crate::seq::{SeqMut, SeqRef};
 use crate::shape::ShapeError;
 use crate::tile::{CHUNK, Product};
 use std::ops::Range;
+use track::{TraceTrack, Track, check_planes};
 
 /// Every timestep of a layer, for N rows.
 #[derive(Debug)]
@@ -44,17 +49,6 @@ pub struct Relay<'a, 'b, T> {
     /// Whether the first step walks over units backwards; every other one does, see
     /// [`Step::reverse`](crate::step::Step::reverse).
     pub reverse: bool,
-}
-
-/// A state before and after each step.
-#[derive(Debug)]
-pub enum States<'a, T> {
-    /// Two planes in turn, `[N, units padded]`: the first is what the first step reads, and the last step wrote it if T is even,
-    /// else the second.
-    InTurn([MatMut<'a, T>; 2]),
-    /// All of them, `[T + 1, N, units padded]`: step t reads plane t and writes plane t + 1 or, where time is walked backwards,
-    /// the other way round.
-    Each(SeqMut<'a, T>),
 }
 
 /// In which direction time is walked.
@@ -122,66 +116,6 @@ pub(crate) fn wiring(kind: StageKind, last: bool) -> Wiring {
         StageKind::GruAfter => of(H, &[H], &[H]),
         StageKind::GruGates => of(H, &[H], &[First, Second]),
         StageKind::GruCandidate => of(First, &[H, Second], &[H]),
-    }
-}
-
-/// [`States`] as pointers.
-#[derive(Clone, Copy)]
-enum Track<T> {
-    InTurn([Plane<T>; 2]),
-    Each {
-        first: Plane<T>,
-        /// Values from one plane to the next.
-        stride: usize,
-    },
-}
-
-impl<T> Track<T> {
-    const NONE: Self = Track::InTurn([Plane::NONE; 2]);
-
-    fn of(states: &mut States<'_, T>) -> Self {
-        match states {
-            States::InTurn(planes) => Track::InTurn(planes.each_mut().map(Plane::write)),
-            States::Each(planes) => Track::Each { stride: planes.shape().time_stride, first: Plane::first(planes) },
-        }
-    }
-
-    /// The plane after so many steps, which is number `t` in time.
-    #[inline(always)]
-    fn at(&self, steps: usize, t: usize) -> Plane<T> {
-        match *self {
-            Track::InTurn(planes) => planes[steps % 2],
-            // Planes without columns may have any strides; they are not read.
-            Track::Each { first, stride } => first.shifted(t.wrapping_mul(stride)),
-        }
-    }
-
-    fn skip(&mut self, rows: usize) {
-        match self {
-            Track::InTurn(planes) => planes.iter_mut().for_each(|plane| plane.skip(rows)),
-            Track::Each { first, .. } => first.skip(rows),
-        }
-    }
-}
-
-/// A trace as pointers.
-struct TraceTrack<T> {
-    first: Kept<T>,
-    /// Values from one step to the next, of the gates and of what stands beside them.
-    strides: [usize; 2],
-}
-
-impl<T> TraceTrack<T> {
-    fn of(trace: &mut TraceMut<'_, T>, units: usize) -> Self {
-        let beside = trace.beside.as_ref().map_or(0, |beside| beside.shape().time_stride);
-        TraceTrack { strides: [trace.gates.shape().time_stride, beside], first: Kept::first(trace, units) }
-    }
-
-    /// Of the step at time t, from a unit on.
-    fn at(&self, t: usize, unit: usize) -> Kept<T> {
-        let [gates, beside] = self.strides.map(|stride| t * stride + unit);
-        let Kept { gates: plane, gate, beside: other } = self.first;
-        Kept { gates: plane.shifted(gates), gate, beside: other.map(|plane| plane.shifted(beside)) }
     }
 }
 
@@ -290,28 +224,6 @@ fn check<T: Real>(args: &Relay<'_, '_, T>) -> Result<(), ShapeError> {
     Ok(())
 }
 
-/// Compares two planes with the rows that they have, and the columns at least.
-fn check_planes<T>(planes: &[MatMut<'_, T>; 2], rows: usize, cols: usize) -> Result<(), ShapeError> {
-    planes.iter().try_for_each(|plane| {
-        ShapeError::same("plane rows", rows, plane.rows())?;
-        ShapeError::at_least("plane columns", cols, plane.cols())
-    })
-}
-
-impl<T> States<'_, T> {
-    /// Compares them with the timesteps, the rows, and the columns that they have at least.
-    fn check(&self, time: usize, rows: usize, cols: usize) -> Result<(), ShapeError> {
-        match self {
-            States::InTurn(planes) => check_planes(planes, rows, cols),
-            States::Each(planes) => {
-                ShapeError::same("planes", time + 1, planes.shape().time)?;
-                ShapeError::same("plane rows", rows, planes.shape().batch)?;
-                ShapeError::at_least("plane columns", cols, planes.shape().channels)
-            }
-        }
-    }
-}
-
 /// Compares the panels of a stage, of W and of R, with what the stage asks for and with the channels of x.
 #[inline(always)]
 pub(crate) fn check_panels<T: Real>(
@@ -344,10 +256,7 @@ impl<T: Real> Shared<'_, T> {
             y.skip(rows);
         }
         for trace in self.stages.iter_mut().flatten().filter_map(|stage| stage.trace.as_mut()) {
-            trace.first.gates.skip(rows);
-            if let Some(beside) = &mut trace.first.beside {
-                beside.skip(rows);
-            }
+            trace.skip(rows);
         }
     }
 

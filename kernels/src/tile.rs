@@ -351,7 +351,9 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
             }
             // No tile has one row: one alone is multiplied twice.
             let twice = !E::ALONE && now == 1;
-            rows[1] = if twice { rows[0] } else { rows[1] };
+            if twice {
+                rows[1] = rows[0];
+            }
             let place = |i: usize| if twice { done } else { done + i };
             let number = |i: usize| self.select.map_or(place(i), |select| select[place(i)] as usize);
             let rows = &rows[..now + usize::from(twice)];

@@ -11,9 +11,6 @@ use std::path::PathBuf;
 /// What gatefold's own lines name as the library.
 pub const OURS: &str = "gatefold";
 
-/// The instruction sets on which the peak of multiply-adds may have been measured.
-const ISAS: [&str; 4] = ["avx512", "avx2", "neon", "portable"];
-
 /// Which lines count.
 #[derive(Clone, Copy, Debug)]
 pub struct Filter<'a> {
@@ -45,8 +42,6 @@ struct Timed {
 #[derive(Debug, Default)]
 pub struct Lines {
     pub cases: Vec<Case>,
-    /// Threads, and the most GFLOP/s that their multiply-adds were seen to reach.
-    peaks: Vec<(usize, f64)>,
 }
 
 /// A case, and what each library took for it.
@@ -59,10 +54,18 @@ pub struct Case {
     flops: f64,
     /// Seconds of each library, of every run.
     times: Vec<(String, Vec<f64>)>,
-    /// What each of our lines reached of the peak of multiply-adds that was measured beside it.
-    of_peak: Vec<f64>,
-    /// What each of our lines reached of the limit that was measured beside it.
-    of_limit: Vec<f64>,
+    /// Each of ours.
+    pub runs: Vec<Run>,
+}
+
+/// A run of ours, and what was measured beside it.
+#[derive(Debug)]
+pub struct Run {
+    seconds: f64,
+    /// Seconds that the machine needs at least.
+    limit: Option<f64>,
+    /// GFLOP/s of multiply-adds alone.
+    pub peak: Option<f64>,
 }
 
 impl Lines {
@@ -82,13 +85,7 @@ impl Lines {
 
     fn add(&mut self, line: &str, filter: Filter<'_>) -> Result<()> {
         let line: Value = serde_json::from_str(line)?;
-        if let Some(limit) = line.get("limit") {
-            if ISAS.iter().any(|isa| *limit == format!("{}_fma_{isa}_gflops", filter.dtype)) {
-                self.add_peak(&line);
-            }
-            return Ok(());
-        }
-        if line.get("error").is_some() {
+        if line.get("limit").is_some() || line.get("error").is_some() {
             return Ok(());
         }
         let timed = Timed::deserialize(line)?;
@@ -108,13 +105,6 @@ impl Lines {
         Ok(())
     }
 
-    fn add_peak(&mut self, line: &Value) {
-        for (key, value) in line.as_object().into_iter().flatten() {
-            let threads = key.strip_prefix('c').and_then(|threads| threads.parse::<usize>().ok());
-            self.peaks.extend(threads.zip(value.as_f64()));
-        }
-    }
-
     /// The case that a line is of.
     fn case(&mut self, cell: CellName, timed: &Timed) -> Result<&mut Case> {
         let &Timed { sizes, threads, median_s, .. } = timed;
@@ -128,23 +118,10 @@ impl Lines {
             let passes = if timed.mode == "train" { 3 } else { 1 };
             let [t, n, i, h, g] = [time, batch, input, hidden, passes * cell.cell().gates()].map(|size| size as f64);
             let flops = 2.0 * t * n * g * h * (i + h);
-            self.cases.push(Case {
-                cell,
-                sizes,
-                threads,
-                flops,
-                times: Vec::new(),
-                of_peak: Vec::new(),
-                of_limit: Vec::new(),
-            });
+            self.cases.push(Case { cell, sizes, threads, flops, times: Vec::new(), runs: Vec::new() });
             self.cases.len() - 1
         });
         Ok(&mut self.cases[at])
-    }
-
-    /// The most GFLOP/s that multiply-adds on so many threads were seen to reach.
-    pub fn peak(&self, threads: usize) -> Option<f64> {
-        self.peaks.iter().filter(|(of, _)| *of == threads).map(|(_, peak)| *peak).reduce(f64::max)
     }
 }
 
@@ -152,8 +129,7 @@ impl Case {
     fn add(&mut self, peer: String, timed: &Timed) {
         let seconds = timed.median_s;
         if peer == OURS {
-            self.of_peak.extend(timed.peak_gflops.map(|peak| self.gflops(seconds) / peak));
-            self.of_limit.extend(timed.limit_s.map(|limit| limit / seconds));
+            self.runs.push(Run { seconds, limit: timed.limit_s, peak: timed.peak_gflops });
         }
         match self.times.iter_mut().find(|(known, _)| *known == peer) {
             Some((_, times)) => times.push(seconds),
@@ -178,12 +154,18 @@ impl Case {
 
     /// The part of the peak of multiply-adds that is reached.
     pub fn of_peak(&self) -> Option<f64> {
-        (!self.of_peak.is_empty()).then(|| median(&self.of_peak))
+        self.part(|run| run.peak.map(|peak| self.gflops(run.seconds) / peak))
     }
 
     /// The part of the machine's limit that is reached.
     pub fn of_limit(&self) -> Option<f64> {
-        (!self.of_limit.is_empty()).then(|| median(&self.of_limit))
+        self.part(|run| run.limit.map(|limit| limit / run.seconds))
+    }
+
+    /// The median of what runs reached.
+    fn part(&self, of: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
+        let parts: Vec<f64> = self.runs.iter().filter_map(of).collect();
+        (!parts.is_empty()).then(|| median(&parts))
     }
 
     /// Speed of a call that takes so many seconds.
@@ -247,16 +229,11 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_peak_of_the_type_counts() {
+    fn limits_and_errors_are_passed_over() {
         let mut lines = Lines::default();
-        for line in [
-            r#"{"limit": "f32_fma_avx2_gflops", "c1": 90.0, "c2": 180.0}"#,
-            r#"{"limit": "f32_fma_avx512_gflops", "c1": 170.0, "c2": 340.0, "runs": [[1.0, 2.0]]}"#,
-            r#"{"limit": "f32_fma_avx512_l1operand_gflops", "c1": 999.0}"#,
-            r#"{"limit": "f64_fma_avx512_gflops", "c1": 999.0}"#,
-        ] {
+        for line in [r#"{"limit": "f32_fma_avx2_gflops", "c1": 90.0}"#, r#"{"peer": "x", "error": "no such cell"}"#] {
             lines.add(line, ALL).unwrap();
         }
-        assert_eq!([1, 2, 3].map(|threads| lines.peak(threads)), [Some(170.0), Some(340.0), None]);
+        assert!(lines.cases.is_empty());
     }
 }

@@ -93,11 +93,11 @@ pub fn picture(lines: &Lines, subject: &str) -> Result<String> {
         "no line of gatefold itself is of a sequence of 1 or 32 rows on 1 or 2 threads"
     );
     let mut svg = String::new();
-    draw(SVGBackend::with_string(&mut svg, SIZE).into_drawing_area(), lines, subject, &panels)?;
+    draw(SVGBackend::with_string(&mut svg, SIZE).into_drawing_area(), subject, &panels)?;
     Ok(svg)
 }
 
-fn draw(root: Area<'_>, lines: &Lines, subject: &str, panels: &[Vec<&Case>; 4]) -> Result<()> {
+fn draw(root: Area<'_>, subject: &str, panels: &[Vec<&Case>; 4]) -> Result<()> {
     let others: BTreeSet<&str> =
         panels.iter().flatten().flat_map(|case| case.medians()).map(|(peer, _)| peer).collect();
     let others = others.into_iter().filter(|peer| *peer != OURS).enumerate();
@@ -111,8 +111,8 @@ fn draw(root: Area<'_>, lines: &Lines, subject: &str, panels: &[Vec<&Case>; 4]) 
     let (charts, names) = below.split_horizontally(SIZE.0 - NAMES);
     for ((area, cases), panel) in charts.split_evenly((2, 2)).iter().zip(panels).zip(PANELS) {
         let beside = panels.iter().flatten().copied().filter(|case| case.sizes.batch == panel.0);
-        let axes = Axes::new(lines, &beside.collect::<Vec<_>>());
-        draw_panel(area, panel, cases, lines.peak(panel.1), &axes, &pens)?;
+        let axes = Axes::new(&beside.collect::<Vec<_>>());
+        draw_panel(area, panel, cases, peak(cases), &axes, &pens)?;
     }
     draw_names(&names, &pens)?;
     Ok(root.present()?)
@@ -123,10 +123,15 @@ fn panel_cases(lines: &Lines, (batch, threads): (usize, usize)) -> Vec<&Case> {
     lines.cases.iter().filter(wanted).filter(|case| case.ours().is_some()).collect()
 }
 
+/// The most GFLOP/s that multiply-adds alone were seen to reach beside these.
+fn peak(cases: &[&Case]) -> Option<f64> {
+    cases.iter().flat_map(|case| &case.runs).filter_map(|run| run.peak).reduce(f64::max)
+}
+
 impl Axes {
-    fn new(lines: &Lines, cases: &[&Case]) -> Axes {
+    fn new(cases: &[&Case]) -> Axes {
         let speeds = cases.iter().flat_map(|case| case.medians().map(|(_, seconds)| case.gflops(seconds)));
-        let peaks = cases.iter().filter_map(|case| lines.peak(case.threads));
+        let peaks = peak(cases).into_iter();
         Axes {
             hidden: around(cases.iter().map(|case| case.sizes.hidden as f64), 1.25),
             gflops: around(speeds.chain(peaks), 1.5),
