@@ -7,7 +7,7 @@ use crate::input::{Direction, Input, Masked, Order, Rows, Source};
 use crate::output::Output;
 use crate::roster::Active;
 use crate::schedule::{Plan, Split};
-use crate::seq::{MatMut, MatRef, SeqRef};
+use crate::seq::{MatMut, MatRef, SeqMut, SeqRef};
 use crate::stages::{Stage, StepPlanes, traces};
 use crate::state::Planes;
 use crate::tape::{TapeMut, planes};
@@ -128,8 +128,8 @@ impl<T: Real> Job<'_, T> {
     fn relay(&mut self, scratch: &mut Scratch<T>) -> Result<bool> {
         let Source::Padded(x) = self.input.x else { return Ok(false) };
         let (time, batch) = (x.shape().time, x.shape().batch);
-        let (traces, states) = match &mut self.tape {
-            Some(TapeMut { gates, h, c }) => (traces(self.stages, gates.reborrow())?, Some((h, c))),
+        let (traces, of_tape) = match &mut self.tape {
+            Some(TapeMut { gates, h, c }) => (traces(self.stages, gates.reborrow())?, Some([h, c])),
             None => ([None, None], None),
         };
         let pairs = self.stages.iter().zip(&mut scratch.products).zip(traces);
@@ -149,15 +149,9 @@ impl<T: Real> Job<'_, T> {
             _ => return Ok(false),
         };
         let rows = StepRows { count: batch };
-        let (hidden, output) = (self.dims.hidden, self.dims.output());
         let mut between = scratch.between.each_mut().map(|plane| &mut **plane);
-        let (h, c) = match states {
-            Some((h, c)) => (States::Each(h.reborrow()), self.state.c.is_some().then(|| States::Each(c.reborrow()))),
-            None => {
-                let c = self.state.c.as_mut().map(|c| rows.pair(c, hidden)).transpose()?;
-                (States::InTurn(rows.pair(&mut self.state.h, output)?), c.map(States::InTurn))
-            }
-        };
+        let reverse = self.state.reverse;
+        let (h, c) = rows.states(self.dims, &mut self.state, of_tape)?;
         Relay {
             isa: self.stages[0].isa(),
             threads: self.plan.gang,
@@ -166,7 +160,7 @@ impl<T: Real> Job<'_, T> {
             h,
             c,
             between: match self.stages {
-                [_, _] => Some(rows.pair(&mut between, hidden)?),
+                [_, _] => Some(rows.pair(&mut between, self.dims.hidden)?),
                 _ => None,
             },
             y: match &mut self.y {
@@ -175,7 +169,7 @@ impl<T: Real> Job<'_, T> {
             },
             walk: self.input.direction.walk(),
             block: self.plan.block,
-            reverse: self.state.reverse,
+            reverse,
         }
         .run()?;
         if time % 2 == 1 {
@@ -368,6 +362,20 @@ impl StepRows {
     fn pair<'a, T: Real>(self, planes: &'a mut [&mut [T]; 2], units: usize) -> Result<[MatMut<'a, T>; 2]> {
         let [first, second] = planes;
         Ok([self.write(first, units)?, self.write(second, units)?])
+    }
+
+    /// h and c of all steps: the planes of the tape, or those of the state in turn.
+    fn states<'a, T: Real>(
+        self,
+        dims: Dims,
+        state: &'a mut Planes<'_, T>,
+        tape: Option<[&'a mut SeqMut<'_, T>; 2]>,
+    ) -> Result<(States<'a, T>, Option<States<'a, T>>)> {
+        if let Some([h, c]) = tape {
+            return Ok((States::Each(h.reborrow()), state.c.is_some().then(|| States::Each(c.reborrow()))));
+        }
+        let c = state.c.as_mut().map(|c| self.pair(c, dims.hidden)).transpose()?;
+        Ok((States::InTurn(self.pair(&mut state.h, dims.output())?), c.map(States::InTurn)))
     }
 
     /// A padded plane to write, `[N, H padded]`.

@@ -19,9 +19,9 @@ use tile::{Corner, Tiles, pack};
 /// Most rows of a chunk.
 const CHUNK: usize = 160;
 
-/// Rows that are packed at once, whole chunks: where C is large, it comes from afar once for all of them. Small ones stay
-/// in the second level anyway, and what was packed rather in the first.
-const ROWS: usize = 4 * CHUNK;
+/// Chunks that are packed at once where C is large: it comes from afar once for all of them. A small one stays in the second
+/// level anyway, and what was packed rather in the first.
+const AT_ONCE: usize = 4;
 
 /// Bytes of all C together from which they are large.
 const LARGE: usize = 2 << 20;
@@ -85,7 +85,7 @@ impl<T: Real> Outer<'_, '_, T> {
     /// counted.
     pub fn room(rows: usize, columns: usize, right: impl Iterator<Item = usize>) -> usize {
         let panels = right.map(padded::<T>).fold(padded::<T>(columns.min(COLUMNS)), usize::saturating_add);
-        panels.saturating_mul(Chunks::of(rows.min(ROWS)).rows()).saturating_add(Self::sums(columns))
+        panels.saturating_mul(rows.div_ceil(CHUNK).min(AT_ONCE) * CHUNK).saturating_add(Self::sums(columns))
     }
 }
 
@@ -127,9 +127,10 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
             }
         }
         let values: usize = terms.iter().map(|term| term.c.rows() * term.columns()).sum();
-        let at_once = if values * size_of::<T>() < LARGE { CHUNK } else { ROWS };
+        let each = count.div_ceil(count.div_ceil(CHUNK).max(1)).max(1);
+        let at_once = if values * size_of::<T>() < LARGE { each } else { AT_ONCE * each };
         for first in (0..count).step_by(at_once) {
-            let chunks = Chunks::of(at_once.min(count - first));
+            let chunks = Chunks { count: at_once.min(count - first), each };
             let (a, b) = room.split_at_mut(padded::<T>(columns.min(COLUMNS)) * chunks.rows());
             let mut rest = &mut *b;
             for term in &*terms {
@@ -158,23 +159,19 @@ fn skipped<T>(rows: SeqRef<'_, T>, first: usize) -> RowWalk<'_, T> {
     walk
 }
 
-/// Rows cut into chunks that share evenly.
+/// Rows that are packed at once.
 #[derive(Clone, Copy)]
 struct Chunks {
     /// All rows.
     count: usize,
-    /// Rows of a chunk, but of the last.
+    /// Rows of a chunk, but of the last: chunks share evenly.
     each: usize,
 }
 
 impl Chunks {
-    fn of(count: usize) -> Self {
-        Chunks { count, each: count.div_ceil(count.div_ceil(CHUNK).max(1)).max(1) }
-    }
-
-    /// Rows of all panels together, each as long as a whole chunk.
+    /// Rows of all panels together, each as long as the longest chunk.
     fn rows(self) -> usize {
-        self.count.div_ceil(CHUNK) * CHUNK
+        self.count.div_ceil(self.each) * CHUNK
     }
 
     /// The rows of each chunk, with its number.
