@@ -146,9 +146,10 @@ impl<T: Real> Grads<T> {
 /// Sets a length, whatever the values are.
 fn lengthen<T: Real>(values: &mut Vec<T>, len: usize) -> Result<()> {
     if values.capacity() < len {
-        *values = Vec::new();
-        values.try_reserve_exact(len).map_err(|_| Error::TooLarge { argument: "batch" })?;
-        ask_for_huge_pages(values.spare_capacity_mut());
+        let mut longer = Vec::new();
+        longer.try_reserve_exact(len).map_err(|_| Error::TooLarge { argument: "batch" })?;
+        ask_for_huge_pages(longer.spare_capacity_mut());
+        *values = longer;
     }
     values.resize(len, T::ZERO);
     Ok(())

@@ -66,7 +66,7 @@ pub struct Arguments {
     /// Print a line of JSON for each result instead of a table.
     #[arg(long)]
     json: bool,
-    /// Seconds that each case is repeated for.
+    /// Seconds that each case is repeated for; each of its limits takes a fifth of it, at most 0.2.
     #[arg(long, value_name = "SECONDS", default_value_t = 0.6, value_parser = budget)]
     budget: f64,
     #[command(flatten)]

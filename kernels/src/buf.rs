@@ -136,14 +136,14 @@ impl<T: Clone> Clone for Buf<T> {
     fn clone(&self) -> Self {
         // SAFETY: `first` starts `lines` lines, initialised.
         let copy = Self::of_lines(self.len, |n| unsafe { self.first.add(n).as_ref() }.clone());
-        copy.unwrap_or_else(|| handle_alloc_error(Layout::new::<Line<T>>()))
+        copy.unwrap_or_else(|| handle_alloc_error(layout::<T>(self.lines).unwrap_or(Layout::new::<Line<T>>())))
     }
 }
 
 impl<T> Drop for Buf<T> {
     fn drop(&mut self) {
         if let (1.., Some(layout)) = (self.lines, layout::<T>(self.lines)) {
-            // SAFETY: `filled` allocated it with this layout; T has nothing to drop.
+            // SAFETY: `of_lines` allocated it with this layout; T has nothing to drop.
             unsafe { dealloc(self.first.as_ptr().cast(), layout) };
         }
     }

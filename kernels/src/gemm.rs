@@ -37,12 +37,12 @@ pub struct Gemm<'a, T> {
 /// What the chains of a product start from.
 #[derive(Clone, Copy, Debug)]
 pub enum Start<'a, T> {
-    /// The first heads of the panel, one for each gate, or zero where it has none. C is not read.
+    /// The first heads of the panel, one for each gate, or zero where it has none. What C holds is not read.
     Heads,
     /// What C holds.
     C,
     /// The first `gates` gates: those of an input product `[N, product_cols]` in [`GateOrder::Panel`], which are
-    /// continued; the others: the first heads of the panel. C is not read.
+    /// continued; the others: the first heads of the panel. What C holds is not read.
     Continue {
         /// The input product.
         input: MatRef<'a, T>,
@@ -244,14 +244,16 @@ struct Store<T, G> {
 }
 
 impl<T: Real, G: Blocks> Store<T, G> {
-    /// Computes the product, of long chains a span of k after the other: the first starts as the store says, and each next
-    /// one goes on from C.
+    /// Computes the product, of long chains and several rows a span of k after the other: the first starts as the store says,
+    /// and each next one goes on from C. Not of selected rows: one that is selected twice would go on twice.
     ///
     /// # Safety
     /// As for [`Product::new`] with this store.
     unsafe fn spans(self, isa: Isa, a: SeqRef<'_, T>, select: Option<&[u32]>, panel: PanelRef<'_, T>) {
-        let k = panel.shape().k;
-        let span = k.div_ceil((k * size_of::<T>()).div_ceil(SPAN).max(1)).max(1);
+        let (k, shape) = (panel.shape().k, a.shape());
+        let is_whole = select.is_some() || panel.shape().units == 0 || shape.time.saturating_mul(shape.batch) < 2;
+        let spans = if is_whole { 1 } else { (k * size_of::<T>()).div_ceil(SPAN).max(1) };
+        let span = k.div_ceil(spans).max(1);
         let mut store = self;
         for first in (0..k.max(1)).step_by(span) {
             let end = k.min(first + span);

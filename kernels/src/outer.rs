@@ -3,7 +3,7 @@
 //! Of both sides a row is a link of every chain, so nothing is transposed: rows are copied to panels as they stand, a
 //! vector of columns after the other, and a tile takes single values of A's and vectors of B's. Chains run over all rows in
 //! ascending order. They are cut into chunks of rows, of which B's stay in the first cache level, and go on from what the
-//! last chunk stored in C. All chunks of many rows pass over a part of C that stays in the second level before the next.
+//! last chunk stored in C. Where C is large, a few chunks pass over a part of it that stays in the second level before the next.
 
 mod tile;
 
@@ -29,7 +29,7 @@ const LARGE: usize = 2 << 20;
 /// Columns of A that are packed at once, a multiple of all vectors and tiles.
 const COLUMNS: usize = 512;
 
-/// Bytes of a row of the part of C that all chunks pass over: of 512 rows they are half of an L2 of 2 MB.
+/// Bytes of a row of the part of C that chunks pass over one after the other: of 512 rows they are half of an L2 of 2 MB.
 const WIDTH: usize = 2 << 10;
 
 /// Sums over the T N rows of sequences.
@@ -81,12 +81,22 @@ impl<T: Real> Outer<'_, '_, T> {
         padded::<T>(columns).saturating_add(padded::<T>(1))
     }
 
-    /// Values of scratch for T N rows, M columns of A and terms of so many columns of B; `usize::MAX` where they cannot be
+    /// Values of scratch for T N rows, M columns of A, and the rows and columns of each C; `usize::MAX` where they cannot be
     /// counted.
-    pub fn room(rows: usize, columns: usize, right: impl Iterator<Item = usize>) -> usize {
-        let panels = right.map(padded::<T>).fold(padded::<T>(columns.min(COLUMNS)), usize::saturating_add);
-        panels.saturating_mul(rows.div_ceil(CHUNK).min(AT_ONCE) * CHUNK).saturating_add(Self::sums(columns))
+    pub fn room(rows: usize, columns: usize, c: impl Iterator<Item = [usize; 2]>) -> usize {
+        let (mut panels, mut values) = (padded::<T>(columns.min(COLUMNS)), 0usize);
+        for [rows, cols] in c {
+            panels = panels.saturating_add(padded::<T>(cols));
+            values = values.saturating_add(rows.saturating_mul(cols));
+        }
+        let chunks = rows.div_ceil(CHUNK).min(chunks_at_once::<T>(values));
+        panels.saturating_mul(chunks * CHUNK).saturating_add(Self::sums(columns))
     }
+}
+
+/// Chunks that are packed at once for so many values of all C together.
+fn chunks_at_once<T>(values: usize) -> usize {
+    if values.saturating_mul(size_of::<T>()) < LARGE { 1 } else { AT_ONCE }
 }
 
 /// The body of [`Outer::run`] for one element type.
@@ -102,8 +112,9 @@ pub(crate) fn outer<T: Real>(args: Outer<'_, '_, T>) -> Result<(), ShapeError> {
             ShapeError::same("sums", rows, term.sums.len())?;
         }
     }
-    let rows = shape.time.saturating_mul(shape.batch);
-    let room = Outer::<T>::room(rows, shape.channels, args.terms.iter().map(OuterTerm::columns));
+    let uncounted = ShapeError { argument: "left rows", expected: usize::MAX, found: shape.time };
+    let rows = shape.time.checked_mul(shape.batch).ok_or(uncounted)?;
+    let room = Outer::<T>::room(rows, shape.channels, args.terms.iter().map(|term| [term.c.rows(), term.columns()]));
     ShapeError::at_least("room", room, args.room.len())?;
     T::dispatch(args.isa, Sweep(args));
     Ok(())
@@ -128,7 +139,7 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
         }
         let values: usize = terms.iter().map(|term| term.c.rows() * term.columns()).sum();
         let each = count.div_ceil(count.div_ceil(CHUNK).max(1)).max(1);
-        let at_once = if values * size_of::<T>() < LARGE { each } else { AT_ONCE * each };
+        let at_once = chunks_at_once::<T>(values) * each;
         for first in (0..count).step_by(at_once) {
             let chunks = Chunks { count: at_once.min(count - first), each };
             let (a, b) = room.split_at_mut(padded::<T>(columns.min(COLUMNS)) * chunks.rows());
@@ -218,7 +229,7 @@ fn touched<T: Real>(terms: &[OuterTerm<'_, T>], block: Range<usize>) -> Option<R
     all
 }
 
-/// What all chunks add to the rows of each C that come from these packed columns of A: to what it holds if `onto`.
+/// What these chunks add to the rows of each C that come from these packed columns of A: to what it holds if `onto`.
 #[inline(always)]
 fn block<T: Real, S: Simd<T>>(
     s: S,

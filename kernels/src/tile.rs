@@ -1,6 +1,6 @@
 //! A product and its epilogue: which rows and unit blocks meet in which tile, in what order.
 //!
-//! Every sum is one chain of fused multiply-adds over k in ascending order, started by the epilogue. K is never split, so
+//! Every sum is one chain of fused multiply-adds over k in ascending order, started by the epilogue. No chain is split, so
 //! that neither the shape of the tiles nor the width of a vector can change a bit of the result.
 //!
 //! One row alone goes through tiles of 1 row by a few unit blocks, compiled together with the epilogue: sums stay in
@@ -128,7 +128,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         At { row: 0, block, lanes, heads }
     }
 
-    /// The weights of a block: they follow its heads, K times all gates.
+    /// The weights of a block for the first k: K times all gates follow each other.
     #[inline(always)]
     fn weights<S: Simd<T>>(&self, _: S, at: At<T>) -> *const T {
         at.heads.wrapping_add(self.panel.before())
@@ -219,16 +219,17 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
                 self.start(s, rows.len(), &number, blocks.clone(), sums);
             }
             let weights = self.weights(s, at);
-            let (mut first, mut ahead) = (0, next);
+            let (mut first, mut tile) = (0, 0);
             while first < rows.len() {
+                // Each tile prefetches as many vectors as there are columns, until the next blocks are complete.
+                let share = next.wrapping_add(tile / gates * stride + tile % gates * k * S::LANES);
+                let ahead = if tile < columns { share } else { weights };
                 let height = part(rows.len() - first, most);
                 kernels[height - 1][width - 1](
                     s,
                     &Task { from, to, first, rows: rows.as_ptr().add(first), weights, stride, k, ahead },
                 );
-                first += height;
-                // Each tile prefetches as many vectors as there are columns, until the next blocks are complete.
-                ahead = if first < columns * most { ahead.wrapping_add(k * S::LANES) } else { weights };
+                (first, tile) = (first + height, tile + 1);
             }
             if stores.is_none() {
                 // The second of the same row has the same sums.
@@ -320,7 +321,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
             } else {
                 first + width
             };
-            let next = panel.data().as_ptr().wrapping_add(next * panel.block_len());
+            let next = panel.data().as_ptr().wrapping_add(next * panel.block_len() + panel.before());
             // SAFETY: the caller's promise.
             unsafe { self.group(s, rows, &number, first..first + width, next, sums) };
         }

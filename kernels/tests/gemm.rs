@@ -328,3 +328,24 @@ fn spans_of_long_chains_go_on() {
         check::<f64>(case);
     }
 }
+
+/// Of no units K may be any number, for a panel has no weights then; a row may be selected twice.
+#[test]
+fn long_chains_of_nothing_and_of_rows_selected_twice() {
+    everywhere(|isa| {
+        let panel = Panel::<f64>::new(isa, PanelShape { heads: 0, gates: 1, k: 1 << 58, units: 0 }).unwrap();
+        let a = SeqRef::new(&[], SeqShape::time_major(1, 0, 1 << 58)).unwrap();
+        let (c, order, start) = (MatMut::dense(&mut [], 0, 0).unwrap(), GateOrder::Major, Start::Heads);
+        Gemm { isa, a, panel: &panel, c, order, start, select: None }.run().unwrap();
+
+        let (data, weights) = (Random(1).values::<f32>(4097, 1.0), Random(2).values::<f32>(4097, 1.0));
+        let mut panel = Panel::new(isa, PanelShape { heads: 0, gates: 1, k: 4097, units: 1 }).unwrap();
+        panel.pack(&[], MatRef::dense(&weights, 1, 4097).unwrap()).unwrap();
+        let a = SeqRef::new(&data, SeqShape::time_major(1, 1, 4097)).unwrap();
+        let mut c = [f32::CANARY];
+        let c_view = MatMut::dense(&mut c, 1, 1).unwrap();
+        Gemm { isa, a, panel: &panel, c: c_view, order, start: Start::Heads, select: Some(&[0; 130]) }.run().unwrap();
+        let expected = data.iter().zip(&weights).fold(0.0f32, |sum, (a, w)| a.mul_add(*w, sum));
+        assert_same(&[expected], &c, isa.name());
+    });
+}

@@ -109,7 +109,10 @@ impl Lines {
     fn case(&mut self, cell: CellName, timed: &Timed) -> Result<&mut Case> {
         let &Timed { sizes, threads, median_s, .. } = timed;
         let Sizes { input, hidden, batch, time } = sizes;
-        ensure!(median_s > 0.0 && median_s.is_finite(), "median_s is {median_s}");
+        let rates = [("median_s", Some(median_s)), ("limit_s", timed.limit_s), ("peak_gflops", timed.peak_gflops)];
+        for (name, value) in rates.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            ensure!(value > 0.0 && value.is_finite(), "{name} is {value}");
+        }
         for (name, size) in [("I", input), ("H", hidden), ("B", batch), ("T", time), ("threads", threads)] {
             ensure!(size > 0, "{name} is 0");
         }
