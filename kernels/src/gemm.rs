@@ -252,14 +252,17 @@ impl<T: Real, G: Blocks> Store<T, G> {
     unsafe fn spans(self, isa: Isa, a: SeqRef<'_, T>, select: Option<&[u32]>, panel: PanelRef<'_, T>) {
         let (k, shape) = (panel.shape().k, a.shape());
         let is_whole = select.is_some() || panel.shape().units == 0 || shape.time.saturating_mul(shape.batch) < 2;
-        let spans = if is_whole { 1 } else { (k * size_of::<T>()).div_ceil(SPAN).max(1) };
-        let span = k.div_ceil(spans).max(1);
+        if is_whole || k * size_of::<T>() <= SPAN {
+            // SAFETY: the caller's promise.
+            return unsafe { Product::new(a, select, panel, false, &self) }.run_on(isa);
+        }
+        let span = k.div_ceil((k * size_of::<T>()).div_ceil(SPAN));
         let mut store = self;
-        for first in (0..k.max(1)).step_by(span) {
+        for first in (0..k).step_by(span) {
             let end = k.min(first + span);
             let Ok(a) = a.channels(first, end - first) else { return };
             // SAFETY: the caller's promise; C has all rows and columns, and none of its gates starts from a head.
-            unsafe { Product::new(a, select, panel.span(first..end), false, &store) }.run_on(isa);
+            unsafe { Product::of_span(a, panel, first..end, &store) }.run_on(isa);
             store = Store { from: store.c, continued: panel.shape().gates, heads: 0, ..store };
         }
     }

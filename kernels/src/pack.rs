@@ -146,15 +146,12 @@ impl<T: Real> Panel<T> {
     }
 }
 
-/// Some unit blocks of a panel, side by side: a panel of its own for fewer units; of their weights those of some k.
+/// Some unit blocks of a panel, side by side: a panel of its own for fewer units.
 #[derive(Debug)]
 pub(crate) struct PanelRef<'a, T> {
     data: &'a [T],
     shape: PanelShape,
     lanes: usize,
-    block_len: usize,
-    /// Values of a block before its weights.
-    before: usize,
 }
 
 impl<T> Clone for PanelRef<'_, T> {
@@ -180,21 +177,7 @@ impl<'a, T> PanelRef<'a, T> {
     /// Values of a block.
     #[inline(always)]
     pub(crate) fn block_len(&self) -> usize {
-        self.block_len
-    }
-
-    /// Values of a block before the weights of the first k.
-    #[inline(always)]
-    pub(crate) fn before(&self) -> usize {
-        self.before
-    }
-
-    /// Of the weights those of these k, as many of them as there are.
-    pub(crate) fn span(&self, k: Range<usize>) -> Self {
-        let end = k.end.min(self.shape.k);
-        let start = k.start.min(end);
-        let before = self.before + start * self.shape.gates * self.lanes;
-        PanelRef { before, shape: PanelShape { k: end - start, ..self.shape }, ..*self }
+        (self.shape.heads + self.shape.gates * self.shape.k) * self.lanes
     }
 
     /// The packed values, as many as blocks have.
@@ -208,7 +191,7 @@ impl<T> Panel<T> {
     /// All of it.
     #[inline(always)]
     pub(crate) fn whole(&self) -> PanelRef<'_, T> {
-        self.of_blocks(self.data(), self.shape)
+        PanelRef { data: self.data(), shape: self.shape, lanes: self.lanes }
     }
 
     /// These blocks of it, as many of them as there are.
@@ -217,12 +200,7 @@ impl<T> Panel<T> {
         let start = blocks.start.min(end);
         let units = (end * self.lanes).min(self.shape.units) - (start * self.lanes).min(self.shape.units);
         let data = &self.data[start * self.block_len()..end * self.block_len()];
-        self.of_blocks(data, PanelShape { units, ..self.shape })
-    }
-
-    #[inline(always)]
-    fn of_blocks<'a>(&self, data: &'a [T], shape: PanelShape) -> PanelRef<'a, T> {
-        PanelRef { data, shape, lanes: self.lanes, block_len: self.block_len(), before: shape.heads * self.lanes }
+        PanelRef { data, shape: PanelShape { units, ..self.shape }, lanes: self.lanes }
     }
 
     /// The sizes.

@@ -13,7 +13,7 @@
 use crate::block::Block;
 use crate::isa::{Isa, Op, Simd, apart};
 use crate::micro::{MOST, Sums, Task, Tiles, multiply};
-use crate::pack::PanelRef;
+use crate::pack::{PanelRef, PanelShape};
 use crate::real::Real;
 use crate::seq::{RowWalk, SeqRef};
 use std::mem::MaybeUninit;
@@ -74,6 +74,8 @@ pub(crate) struct Product<'a, T, E> {
     rows: SeqRef<'a, T>,
     select: Option<&'a [u32]>,
     panel: PanelRef<'a, T>,
+    /// The first k, and how many: all, but for a span of several rows.
+    links: (usize, usize),
     reverse: bool,
     epilogue: &'a E,
 }
@@ -111,7 +113,20 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         reverse: bool,
         epilogue: &'a E,
     ) -> Self {
-        Product { rows, select, panel, reverse, epilogue }
+        Product { rows, select, panel, links: (0, panel.shape().k), reverse, epilogue }
+    }
+
+    /// The same for the weights of some k, of which the channels of `rows` are the values.
+    ///
+    /// # Safety
+    /// As for `new`, but that `rows` have a channel for each of these k, which the panel has, and are two at least.
+    pub(crate) unsafe fn of_span(
+        rows: SeqRef<'a, T>,
+        panel: PanelRef<'a, T>,
+        span: Range<usize>,
+        epilogue: &'a E,
+    ) -> Self {
+        Product { rows, select: None, panel, links: (span.start, span.len()), reverse: false, epilogue }
     }
 
     /// Computes it on the instruction set that it was made for.
@@ -131,7 +146,8 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     /// The weights of a block for the first k: K times all gates follow each other.
     #[inline(always)]
     fn weights<S: Simd<T>>(&self, _: S, at: At<T>) -> *const T {
-        at.heads.wrapping_add(self.panel.before())
+        let PanelShape { heads, gates, .. } = self.panel.shape();
+        at.heads.wrapping_add((heads + self.links.0 * gates) * S::LANES)
     }
 
     /// All unit blocks of one row.
@@ -178,7 +194,8 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
                 places[u] = At { row, ..self.place(s, first + u) };
                 acc[0][u] = self.epilogue.start(s, places[u]);
             }
-            acc = multiply(s, acc, [operand], self.weights(s, places[0]), stride, k, operand);
+            let weights = places[0].heads.wrapping_add(self.panel.shape().heads * S::LANES);
+            acc = multiply(s, acc, [operand], weights, stride, k, operand);
             for u in 0..U {
                 self.epilogue.finish(s, places[u], acc[0][u]);
             }
@@ -204,7 +221,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         let kernels = &Tiles::<T, S, E::Acc<S::V>>::KERNELS;
         let (gates, width) = (<E::Acc<S::V> as Block<S::V>>::N, blocks.len());
         let most = Tiles::<T, S, E::Acc<S::V>>::ROWS[width - 1];
-        let (k, stride, columns) = (self.panel.shape().k, self.panel.block_len(), width * gates);
+        let (k, stride, columns) = (self.links.1, self.panel.block_len(), width * gates);
         let own = Sums::dense(sums, width, gates, S::LANES);
         let at = At { row: number(0), ..self.place(s, blocks.start) };
         let whole = blocks.end * S::LANES <= self.panel.shape().units;
@@ -307,7 +324,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         reverse: bool,
         sums: *mut T,
     ) {
-        let (panel, blocks) = (self.panel, self.panel.shape().units.div_ceil(S::LANES));
+        let blocks = self.panel.shape().units.div_ceil(S::LANES);
         let most = Tiles::<T, S, E::Acc<S::V>>::BLOCKS[rows.len().min(MOST) - 1];
         let mut done = 0;
         while done < blocks {
@@ -321,7 +338,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
             } else {
                 first + width
             };
-            let next = panel.data().as_ptr().wrapping_add(next * panel.block_len() + panel.before());
+            let next = self.weights(s, self.place(s, next));
             // SAFETY: the caller's promise.
             unsafe { self.group(s, rows, &number, first..first + width, next, sums) };
         }
