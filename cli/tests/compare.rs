@@ -90,6 +90,8 @@ fn what_cannot_be_compared_is_refused_by_file_and_line() {
         (line("gatefold", "mut1", STREAM, 5e-5, ""), "line 1: cell \"mut1\" is unknown"),
         (line("gatefold", "gru", [1, 0, 1, 1, 1], 5e-5, ""), "line 1: H is 0"),
         (line("gatefold", "gru", STREAM, 0.0, ""), "line 1: median_s is 0"),
+        (line("gatefold", "gru", STREAM, 5e-5, ", \"limit_s\": 0"), "line 1: limit_s is 0"),
+        (line("gatefold", "gru", STREAM, 5e-5, ", \"peak_gflops\": -1"), "line 1: peak_gflops is -1"),
         (good.replace("\"median_s\"", "\"mean_s\""), "line 1: missing field `median_s`"),
         (good.replace("\"infer\"", "\"train\""), "no line has a time for --mode infer --dtype f32"),
         (good.replace("gatefold", "other"), "no line is of gatefold itself"),
