@@ -45,9 +45,10 @@ impl<T> Sums<T> {
         Self::of(gates, |g| (first.wrapping_add(g * lanes), blocks * gates * lanes, gates * lanes))
     }
 
+    /// Of each gate the sum of a row and the first block.
     #[inline(always)]
-    fn at(&self, row: usize, block: usize, gate: usize) -> *mut T {
-        self.gates[gate].wrapping_add(row * self.rows[gate] + block * self.blocks[gate])
+    fn row(&self, row: usize) -> [*mut T; MAX_GATES] {
+        std::array::from_fn(|g| self.gates[g].wrapping_add(row * self.rows[g]))
     }
 }
 
@@ -208,26 +209,35 @@ unsafe fn kernel<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: 
 unsafe fn in_place<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: &Task<'_, T>) {
     let mut acc = [[A::fill(s.splat(T::ZERO)); U]; MR];
     let mut rows = [std::ptr::null(); MR];
+    // Copied, since they are read again after every store where they are borrowed.
+    let (from, to) = (*task.from, *task.to);
+    let (mut starts, mut ends) = (from.row(task.first), to.row(task.first));
     // SAFETY: the caller's promise: sums and rows are as many as the tile has.
     unsafe {
         for m in 0..MR {
             rows[m] = *task.rows.add(m);
-            for u in 0..U {
-                for g in 0..A::N {
-                    acc[m][u][g] = s.load(task.from.at(task.first + m, u, g));
+            for g in 0..A::N {
+                for u in 0..U {
+                    acc[m][u][g] = s.load(starts[g].wrapping_add(u * from.blocks[g]));
                 }
+                starts[g] = starts[g].wrapping_add(from.rows[g]);
             }
         }
         acc = multiply(s, acc, rows, task.weights, task.stride, task.k, task.ahead);
         for m in 0..MR {
-            for u in 0..U {
-                for g in 0..A::N {
-                    s.store(task.to.at(task.first + m, u, g), acc[m][u][g]);
+            for g in 0..A::N {
+                for u in 0..U {
+                    s.store(ends[g].wrapping_add(u * to.blocks[g]), acc[m][u][g]);
                 }
+                ends[g] = ends[g].wrapping_add(to.rows[g]);
             }
         }
     }
 }
+
+/// Columns between two turns of a loop over several rows. A core whose other hardware thread is busy leaves three
+/// instructions a cycle, which is what 24 multiply-adds in 12 cycles and their loads need; the loop's own come on top.
+pub(crate) const COLUMNS: usize = 4;
 
 /// The sums `acc` plus the products of their rows and gates, k ascending. Of more than one row, a vector at `ahead` is
 /// prefetched with each column.
@@ -235,7 +245,6 @@ unsafe fn in_place<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U
 /// # Safety
 /// `rows` are valid for reads of `k` values; `weights` is the first of U blocks at `stride` of `k` times N vectors.
 #[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "m, u and g each run over several arrays")]
 pub(crate) unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(
     s: S,
     mut acc: [[A; U]; MR],
@@ -245,51 +254,73 @@ pub(crate) unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usi
     k: usize,
     ahead: *const T,
 ) -> [[A; U]; MR] {
-    let zero = A::fill(s.splat(T::ZERO));
-    let mut blocks = [weights; U];
-    for u in 0..U {
-        blocks[u] = weights.wrapping_add(u * stride);
+    let mut blocks = std::array::from_fn(|u| weights.wrapping_add(u * stride));
+    let turn = if MR > 1 { COLUMNS } else { 1 };
+    let mut first = 0;
+    while k - first >= turn {
+        for i in first..first + turn {
+            if MR > 1 {
+                s.prefetch(ahead.wrapping_add(i * S::LANES));
+            }
+            // SAFETY: the caller's promise, i < k.
+            unsafe { column::<T, S, A, MR, U>(s, &mut acc, &rows, i, &mut blocks) };
+        }
+        first += turn;
     }
-    for i in 0..k {
-        if MR > 1 {
-            s.prefetch(ahead.wrapping_add(i * S::LANES));
-        }
-        // SAFETY: the caller's promise, i < k. Of operands and weights the fewer are held in registers while the others
-        // pass by.
-        unsafe {
-            if U * A::N <= MR {
-                let mut b = [zero; U];
-                for u in 0..U {
-                    for g in 0..A::N {
-                        b[u][g] = s.load(blocks[u].add(g * S::LANES));
-                    }
-                }
-                for m in 0..MR {
-                    let a = s.splat(*rows[m].add(i));
-                    for u in 0..U {
-                        for g in 0..A::N {
-                            acc[m][u][g] = s.fma(a, b[u][g], acc[m][u][g]);
-                        }
-                    }
-                }
-            } else {
-                let mut a = [s.splat(T::ZERO); MR];
-                for m in 0..MR {
-                    a[m] = s.splat(*rows[m].add(i));
-                }
-                for u in 0..U {
-                    for g in 0..A::N {
-                        let b = s.load(blocks[u].add(g * S::LANES));
-                        for m in 0..MR {
-                            acc[m][u][g] = s.fma(a[m], b, acc[m][u][g]);
-                        }
-                    }
-                }
-            }
-            for u in 0..U {
-                blocks[u] = blocks[u].add(A::N * S::LANES);
-            }
-        }
+    for i in first..k {
+        // SAFETY: the caller's promise, i < k.
+        unsafe { column::<T, S, A, MR, U>(s, &mut acc, &rows, i, &mut blocks) };
     }
     acc
+}
+
+/// Adds the products of one column, whose weights are those at `blocks`, and goes on to the next ones. Of operands and
+/// weights the fewer are held in registers while the others pass by.
+///
+/// # Safety
+/// Each of `rows` is valid for a read at `i`, each of `blocks` for one of N vectors.
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "m, u and g each run over several arrays")]
+unsafe fn column<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(
+    s: S,
+    acc: &mut [[A; U]; MR],
+    rows: &[*const T; MR],
+    i: usize,
+    blocks: &mut [*const T; U],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if U * A::N <= MR {
+            let mut b = [A::fill(s.splat(T::ZERO)); U];
+            for u in 0..U {
+                for g in 0..A::N {
+                    b[u][g] = s.load(blocks[u].add(g * S::LANES));
+                }
+            }
+            for m in 0..MR {
+                let a = s.splat(*rows[m].add(i));
+                for u in 0..U {
+                    for g in 0..A::N {
+                        acc[m][u][g] = s.fma(a, b[u][g], acc[m][u][g]);
+                    }
+                }
+            }
+        } else {
+            let mut a = [s.splat(T::ZERO); MR];
+            for m in 0..MR {
+                a[m] = s.splat(*rows[m].add(i));
+            }
+            for u in 0..U {
+                for g in 0..A::N {
+                    let b = s.load(blocks[u].add(g * S::LANES));
+                    for m in 0..MR {
+                        acc[m][u][g] = s.fma(a[m], b, acc[m][u][g]);
+                    }
+                }
+            }
+        }
+        for u in 0..U {
+            blocks[u] = blocks[u].add(A::N * S::LANES);
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::mat::MatMut;
 use crate::real::Real;
 use crate::seq::{RowWalk, SeqRef};
 use crate::shape::ShapeError;
+use crate::tile::part;
 use std::ops::Range;
 use tile::{Corner, Tiles, pack};
 
@@ -239,8 +240,8 @@ fn block<T: Real, S: Simd<T>>(
     chunks: Chunks,
     onto: bool,
 ) {
-    let strip = Tiles::<T, S>::BLOCKS * S::LANES;
-    let width = (WIDTH / size_of::<T>() / strip).max(1) * strip;
+    let strips = Tiles::<T, S>::BLOCKS * S::LANES;
+    let width = (WIDTH / size_of::<T>() / strips).max(1) * strips;
     for term in terms {
         let columns = term.columns();
         let (own, rest) = b.split_at(padded::<T>(columns) * chunks.rows());
@@ -249,8 +250,12 @@ fn block<T: Real, S: Simd<T>>(
             for (number, k) in chunks.iter() {
                 let a = &a[number * padded::<T>(packed.len()) * CHUNK..];
                 let b = &own[number * padded::<T>(columns) * CHUNK..];
-                for from in (first..columns.min(first + width)).step_by(strip) {
-                    column(s, term, packed.clone(), [a, &b[from * CHUNK..]], from, k, onto || number > 0);
+                let (mut from, end) = (first, columns.min(first + width));
+                while from < end {
+                    let vectors = part((end - from).div_ceil(S::LANES), Tiles::<T, S>::BLOCKS);
+                    let strip = from..end.min(from + vectors * S::LANES);
+                    from = strip.end;
+                    column(s, term, packed.clone(), [a, &b[strip.start * CHUNK..]], strip, k, onto || number > 0);
                 }
             }
         }
@@ -264,13 +269,12 @@ fn column<T: Real, S: Simd<T>>(
     term: &mut OuterTerm<'_, T>,
     packed: Range<usize>,
     [a, b]: [&[T]; 2],
-    first: usize,
+    strip: Range<usize>,
     k: usize,
     onto: bool,
 ) {
-    let (rows, cols, row_stride) = (term.c.rows(), term.c.cols(), term.c.row_stride());
+    let (rows, row_stride) = (term.c.rows(), term.c.row_stride());
     let own = packed.start.max(term.from)..packed.end.min(term.from + rows);
-    let width = (cols - first).min(Tiles::<T, S>::BLOCKS * S::LANES);
     let c = term.c.as_mut_ptr();
     for row in own.clone().step_by(Tiles::<T, S>::ROWS) {
         let corner = Corner {
@@ -280,12 +284,11 @@ fn column<T: Real, S: Simd<T>>(
             stride: CHUNK,
             k,
             onto,
-            c: c.wrapping_add((row - term.from) * row_stride + first),
+            c: c.wrapping_add((row - term.from) * row_stride + strip.start),
             row_stride,
             rows: Tiles::<T, S>::ROWS.min(own.end - row),
-            cols: width,
         };
         // SAFETY: the columns were packed, and C has these rows and columns.
-        unsafe { Tiles::<T, S>::KERNELS[width.div_ceil(S::LANES) - 1](s, &corner) };
+        unsafe { Tiles::<T, S>::run(s, &corner, strip.len()) };
     }
 }

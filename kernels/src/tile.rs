@@ -89,7 +89,7 @@ const SUMS: usize = 4 * CHUNK;
 /// The size of the next part of `left`, none larger than `most`: all parts are of that size, but for the last two, which
 /// share evenly.
 #[inline(always)]
-fn part(left: usize, most: usize) -> usize {
+pub(crate) fn part(left: usize, most: usize) -> usize {
     if left <= most {
         left
     } else if left >= 2 * most {

@@ -10,6 +10,12 @@ use std::ops::Range;
 /// in one vector of a packed link, or fill several.
 const MOST: usize = 3;
 
+/// Most rows of a tile.
+const MOST_ROWS: usize = 8;
+
+/// Links between two turns of a tile's loop, see [`COLUMNS`](crate::micro::COLUMNS).
+const LINKS: usize = crate::micro::COLUMNS;
+
 /// Vectors of columns that are packed side by side.
 const PACKED: usize = 4;
 
@@ -27,24 +33,22 @@ pub(super) struct Corner<T> {
     pub(super) onto: bool,
     pub(super) c: *mut T,
     pub(super) row_stride: usize,
-    /// Rows of C, from 1 to [`Tiles::ROWS`].
+    /// Rows that count, from 1 to [`Tiles::ROWS`].
     pub(super) rows: usize,
-    /// Columns of C.
-    pub(super) cols: usize,
 }
 
 /// A chunk of the sums of a tile of C.
 ///
 /// # Safety
-/// The panels have the columns and `k` links of the corner, and C has its rows and columns, as many as the kernel has
-/// vectors for.
+/// The panels have the columns and `k` links of the corner, and C has all rows of a tile, each of as many vectors as the
+/// kernel is for.
 pub(super) type Kernel<T, S> = unsafe fn(s: S, corner: &Corner<T>);
 
 pub(super) struct Tiles<T, S>(PhantomData<(T, S)>);
 
 impl<T: Real, S: Simd<T>> Tiles<T, S> {
     /// Rows of a whole tile.
-    pub(super) const ROWS: usize = if S::REGS >= 32 { 8 } else { 4 };
+    pub(super) const ROWS: usize = if S::REGS >= 32 { MOST_ROWS } else { 4 };
 
     /// Vectors of a whole tile's row.
     pub(super) const BLOCKS: usize = MOST;
@@ -53,7 +57,51 @@ impl<T: Real, S: Simd<T>> Tiles<T, S> {
     pub(super) const KERNELS: [Kernel<T, S>; MOST] = [Self::kernel::<1>(), Self::kernel::<2>(), Self::kernel::<3>()];
 
     const fn kernel<const U: usize>() -> Kernel<T, S> {
-        if const { S::REGS >= 32 } { kernel::<T, S, 8, U> } else { kernel::<T, S, 4, U> }
+        if const { S::REGS >= 32 } { kernel::<T, S, MOST_ROWS, U> } else { kernel::<T, S, 4, U> }
+    }
+
+    /// The sums of a tile of C that is so many columns wide.
+    ///
+    /// # Safety
+    /// As for a [`Kernel`], but that C has the corner's rows and these columns.
+    #[inline(always)]
+    pub(super) unsafe fn run(s: S, corner: &Corner<T>, columns: usize) {
+        let vectors = columns.div_ceil(S::LANES);
+        let kernel = Self::KERNELS[vectors - 1];
+        // SAFETY: the caller's promise: a whole tile has all rows and vectors.
+        unsafe {
+            if corner.rows == Self::ROWS && columns == vectors * S::LANES {
+                kernel(s, corner);
+            } else {
+                Self::edge(s, corner, columns, kernel);
+            }
+        }
+    }
+
+    /// The sums of a tile at the edge of C, in a whole one on the stack.
+    ///
+    /// # Safety
+    /// As for `run`, with the kernel for these columns.
+    #[inline(always)]
+    unsafe fn edge(s: S, corner: &Corner<T>, columns: usize, kernel: Kernel<T, S>) {
+        let &Corner { onto, c, row_stride, rows, .. } = corner;
+        let vectors = columns.div_ceil(S::LANES);
+        let mut sums = [s.splat(T::ZERO); MOST_ROWS * MOST];
+        // SAFETY: the caller's promise; there is a vector for each of a tile.
+        unsafe {
+            let places = (0..rows).flat_map(|m| (0..vectors).map(move |u| (m, u * S::LANES)));
+            let place = |(m, column): (usize, usize)| (c.add(m * row_stride + column), S::LANES.min(columns - column));
+            if onto {
+                for (sum, (from, lanes)) in sums.iter_mut().zip(places.clone().map(place)) {
+                    *sum = load_up_to(s, from, lanes);
+                }
+            }
+            let whole = Corner { onto: true, c: sums.as_mut_ptr().cast(), row_stride: vectors * S::LANES, ..*corner };
+            kernel(s, &whole);
+            for (&sum, (to, lanes)) in sums.iter().zip(places.map(place)) {
+                store_up_to(s, to, sum, lanes);
+            }
+        }
     }
 }
 
@@ -75,13 +123,11 @@ unsafe fn kernel<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corn
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "m and u each run over several arrays")]
 unsafe fn add<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corner: &Corner<T>) {
-    let Corner { a, column, b, stride, k, onto, c, row_stride, rows, cols } = *corner;
-    let lanes = cols - (U - 1) * S::LANES;
-    let last = |u: usize| if u + 1 == U { lanes } else { S::LANES };
+    let Corner { a, column, b, stride, k, onto, c, row_stride, rows } = *corner;
     let mut acc = [[s.splat(T::ZERO); U]; R];
     let mut values = [a; R];
     let mut vectors = [b; U];
-    // SAFETY: the caller's promise. Rows past the last one take the values of the last, and are not stored.
+    // SAFETY: the caller's promise. Rows past the last one take the values of the last.
     unsafe {
         for u in 0..U {
             vectors[u] = b.add(u * stride * S::LANES);
@@ -89,9 +135,11 @@ unsafe fn add<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corner:
         for m in 0..R {
             let column = column + m.min(rows - 1);
             values[m] = a.add(column / S::LANES * stride * S::LANES + column % S::LANES);
-            if onto && m < rows {
+        }
+        if onto {
+            for m in 0..R {
                 for u in 0..U {
-                    acc[m][u] = load_up_to(s, c.add(m * row_stride + u * S::LANES), last(u));
+                    acc[m][u] = s.load(c.add(m * row_stride + u * S::LANES));
                 }
             }
         }
@@ -101,23 +149,47 @@ unsafe fn add<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corner:
                 s.prefetch(c.wrapping_add(m * row_stride + u * S::LANES));
             }
         }
-        for i in 0..k {
-            let mut b = [s.splat(T::ZERO); U];
-            for u in 0..U {
-                b[u] = s.load(vectors[u].add(i * S::LANES));
+        let mut first = 0;
+        while k - first >= LINKS {
+            for i in first..first + LINKS {
+                link::<T, S, R, U>(s, &mut acc, &values, &vectors, i);
             }
-            for m in 0..R {
-                let a = s.splat(*values[m].add(i * S::LANES));
-                for u in 0..U {
-                    acc[m][u] = s.fma(a, b[u], acc[m][u]);
-                }
-            }
+            first += LINKS;
+        }
+        for i in first..k {
+            link::<T, S, R, U>(s, &mut acc, &values, &vectors, i);
         }
         for m in 0..R {
-            if m < rows {
-                for u in 0..U {
-                    store_up_to(s, c.add(m * row_stride + u * S::LANES), acc[m][u], last(u));
-                }
+            for u in 0..U {
+                s.store(c.add(m * row_stride + u * S::LANES), acc[m][u]);
+            }
+        }
+    }
+}
+
+/// Adds the products of one link.
+///
+/// # Safety
+/// `values` and `vectors` have this link.
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "m and u each run over several arrays")]
+unsafe fn link<T: Real, S: Simd<T>, const R: usize, const U: usize>(
+    s: S,
+    acc: &mut [[S::V; U]; R],
+    values: &[*const T; R],
+    vectors: &[*const T; U],
+    i: usize,
+) {
+    let mut b = [s.splat(T::ZERO); U];
+    // SAFETY: the caller's promise.
+    unsafe {
+        for u in 0..U {
+            b[u] = s.load(vectors[u].add(i * S::LANES));
+        }
+        for m in 0..R {
+            let a = s.splat(*values[m].add(i * S::LANES));
+            for u in 0..U {
+                acc[m][u] = s.fma(a, b[u], acc[m][u]);
             }
         }
     }
