@@ -239,6 +239,13 @@ unsafe fn in_place<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U
 /// instructions a cycle, which is what 24 multiply-adds in 12 cycles and their loads need; the loop's own come on top.
 pub(crate) const COLUMNS: usize = 4;
 
+/// The same of one row of so many unit blocks and gates. With one gate there are as many pointers to step as
+/// multiply-adds, which is worth a second column while registers hold them all; with more, weights come from the second
+/// cache level no faster.
+const fn columns_alone(blocks: usize, gates: usize) -> usize {
+    if gates == 1 && 2 <= blocks && blocks <= 6 { 2 } else { 1 }
+}
+
 /// The sums `acc` plus the products of their rows and gates, k ascending. Of more than one row, a vector at `ahead` is
 /// prefetched with each column.
 ///
@@ -255,7 +262,7 @@ pub(crate) unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usi
     ahead: *const T,
 ) -> [[A; U]; MR] {
     let mut blocks = std::array::from_fn(|u| weights.wrapping_add(u * stride));
-    let turn = if MR > 1 { COLUMNS } else { 1 };
+    let turn = if MR > 1 { COLUMNS } else { columns_alone(U, A::N) };
     let mut first = 0;
     while k - first >= turn {
         for i in first..first + turn {
