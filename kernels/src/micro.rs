@@ -237,12 +237,12 @@ unsafe fn in_place<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U
 
 /// Columns between two turns of a loop over several rows. A core whose other hardware thread is busy leaves three
 /// instructions a cycle, which is what 24 multiply-adds in 12 cycles and their loads need; the loop's own come on top.
-pub(crate) const COLUMNS: usize = 4;
+pub(crate) const TURN: usize = 4;
 
 /// The same of one row of so many unit blocks and gates. With one gate there are as many pointers to step as
-/// multiply-adds, which is worth a second column while registers hold them all; with more, weights come from the second
-/// cache level no faster.
-const fn columns_alone(blocks: usize, gates: usize) -> usize {
+/// multiply-adds, which is worth a second column while registers hold them all; of one block latency alone counts. With
+/// more gates, weights come from the second cache level no faster.
+const fn turn_alone(blocks: usize, gates: usize) -> usize {
     if gates == 1 && 2 <= blocks && blocks <= 6 { 2 } else { 1 }
 }
 
@@ -262,27 +262,24 @@ pub(crate) unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usi
     ahead: *const T,
 ) -> [[A; U]; MR] {
     let mut blocks = std::array::from_fn(|u| weights.wrapping_add(u * stride));
-    let turn = if MR > 1 { COLUMNS } else { columns_alone(U, A::N) };
+    let turn = if MR > 1 { TURN } else { turn_alone(U, A::N) };
     let mut first = 0;
     while k - first >= turn {
         for i in first..first + turn {
-            if MR > 1 {
-                s.prefetch(ahead.wrapping_add(i * S::LANES));
-            }
             // SAFETY: the caller's promise, i < k.
-            unsafe { column::<T, S, A, MR, U>(s, &mut acc, &rows, i, &mut blocks) };
+            unsafe { column(s, &mut acc, &rows, i, &mut blocks, ahead) };
         }
         first += turn;
     }
     for i in first..k {
         // SAFETY: the caller's promise, i < k.
-        unsafe { column::<T, S, A, MR, U>(s, &mut acc, &rows, i, &mut blocks) };
+        unsafe { column(s, &mut acc, &rows, i, &mut blocks, ahead) };
     }
     acc
 }
 
-/// Adds the products of one column, whose weights are those at `blocks`, and goes on to the next ones. Of operands and
-/// weights the fewer are held in registers while the others pass by.
+/// Adds the products of one column, whose weights are those at `blocks`, and goes on to the next ones; of more than one row
+/// it prefetches its vector at `ahead`. Of operands and weights the fewer are held in registers while the others pass by.
 ///
 /// # Safety
 /// Each of `rows` is valid for a read at `i`, each of `blocks` for one of N vectors.
@@ -294,7 +291,11 @@ unsafe fn column<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: 
     rows: &[*const T; MR],
     i: usize,
     blocks: &mut [*const T; U],
+    ahead: *const T,
 ) {
+    if MR > 1 {
+        s.prefetch(ahead.wrapping_add(i * S::LANES));
+    }
     // SAFETY: the caller's promise.
     unsafe {
         if U * A::N <= MR {

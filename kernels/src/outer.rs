@@ -3,7 +3,8 @@
 //! Of both sides a row is a link of every chain, so nothing is transposed: rows are copied to panels as they stand, a
 //! vector of columns after the other, and a tile takes single values of A's and vectors of B's. Chains run over all rows in
 //! ascending order. They are cut into chunks of rows, of which B's stay in the first cache level, and go on from what the
-//! last chunk stored in C. Where C is large, a few chunks pass over a part of it that stays in the second level before the next.
+//! last chunk stored in C. Tiles are whole: one at an edge of C is computed on the stack. Where C is large, a few chunks pass
+//! over a part of it that stays in the second level before the next.
 
 mod tile;
 
@@ -240,8 +241,8 @@ fn block<T: Real, S: Simd<T>>(
     chunks: Chunks,
     onto: bool,
 ) {
-    let strips = Tiles::<T, S>::BLOCKS * S::LANES;
-    let width = (WIDTH / size_of::<T>() / strips).max(1) * strips;
+    let widest = Tiles::<T, S>::BLOCKS * S::LANES;
+    let width = (WIDTH / size_of::<T>() / widest).max(1) * widest;
     for term in terms {
         let columns = term.columns();
         let (own, rest) = b.split_at(padded::<T>(columns) * chunks.rows());
@@ -255,7 +256,7 @@ fn block<T: Real, S: Simd<T>>(
                     let vectors = part((end - from).div_ceil(S::LANES), Tiles::<T, S>::BLOCKS);
                     let strip = from..end.min(from + vectors * S::LANES);
                     from = strip.end;
-                    column(s, term, packed.clone(), [a, &b[strip.start * CHUNK..]], strip, k, onto || number > 0);
+                    strip_of(s, term, packed.clone(), [a, &b[strip.start * CHUNK..]], strip, k, onto || number > 0);
                 }
             }
         }
@@ -264,7 +265,7 @@ fn block<T: Real, S: Simd<T>>(
 
 /// A strip of a C, tile by tile.
 #[inline(always)]
-fn column<T: Real, S: Simd<T>>(
+fn strip_of<T: Real, S: Simd<T>>(
     s: S,
     term: &mut OuterTerm<'_, T>,
     packed: Range<usize>,

@@ -170,6 +170,32 @@ fn chunks_pass_over_parts_of_a_large_c() {
     }
 }
 
+/// Tiles at the edges of C, and whole ones: nothing between its rows and behind the last is written.
+#[test]
+fn gaps_between_rows_stay() {
+    let (rows, stride) = ([1usize, 4, 7, 8, 9, 17], 64);
+    for (rows, cols) in rows.into_iter().flat_map(|rows| [1, 8, 15, 16, 17, 48, 50].map(|cols| (rows, cols))) {
+        let (a, b) = (values::<f32>(3 * rows, 1), values::<f32>(3 * cols, 2));
+        let left = SeqRef::new(&a, SeqShape::time_major(3, 1, rows)).unwrap();
+        let right = SeqRef::new(&b, SeqShape::time_major(3, 1, cols)).unwrap();
+        for (&isa, onto) in Isa::available().iter().flat_map(|isa| [(isa, false), (isa, true)]) {
+            let mut c = vec![f32::NAN; (rows + 20) * stride];
+            (0..rows).for_each(|row| c[row * stride..][..cols].fill(0.5));
+            let mut room = vec![f32::NAN; Outer::<f32>::room(3, rows, [[rows, cols]].into_iter())];
+            let view = MatMut::new(&mut c, rows, cols, stride).unwrap();
+            let mut terms = [OuterTerm { from: 0, right, c: view, sums: &mut [] }];
+            Outer { isa, left, terms: &mut terms, onto, room: &mut room }.run().unwrap();
+            for (at, &c) in c.iter().enumerate() {
+                let (i, j) = (at / stride, at % stride);
+                let start = if onto { 0.5 } else { 0.0 };
+                let sum = || (0..3).fold(start, |sum, k| a[k * rows + i].mul_add(b[k * cols + j], sum));
+                let expected = if i < rows && j < cols { sum() } else { f32::NAN };
+                assert_eq!(c.to_bits(), expected.to_bits(), "[{i}, {j}] of [{rows}, {cols}] on {}", isa.name());
+            }
+        }
+    }
+}
+
 #[test]
 fn refuses_wrong_sizes() {
     let (isa, data) = (Isa::available()[0], [0.0f32; 64]);

@@ -2,6 +2,7 @@
 
 use crate::gemm::{load_up_to, store_up_to};
 use crate::isa::Simd;
+use crate::micro::TURN;
 use crate::real::Real;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -10,11 +11,8 @@ use std::ops::Range;
 /// in one vector of a packed link, or fill several.
 const MOST: usize = 3;
 
-/// Most rows of a tile.
-const MOST_ROWS: usize = 8;
-
-/// Links between two turns of a tile's loop, see [`COLUMNS`](crate::micro::COLUMNS).
-const LINKS: usize = crate::micro::COLUMNS;
+/// Rows of a tile, by the registers: 32, or fewer.
+const ROWS: [usize; 2] = [8, 4];
 
 /// Vectors of columns that are packed side by side.
 const PACKED: usize = 4;
@@ -40,15 +38,15 @@ pub(super) struct Corner<T> {
 /// A chunk of the sums of a tile of C.
 ///
 /// # Safety
-/// The panels have the columns and `k` links of the corner, and C has all rows of a tile, each of as many vectors as the
-/// kernel is for.
+/// The panels have the corner's `k` links, A's its rows as columns and B's as many vectors as the kernel is for; so has C,
+/// in all rows of a tile.
 pub(super) type Kernel<T, S> = unsafe fn(s: S, corner: &Corner<T>);
 
 pub(super) struct Tiles<T, S>(PhantomData<(T, S)>);
 
 impl<T: Real, S: Simd<T>> Tiles<T, S> {
     /// Rows of a whole tile.
-    pub(super) const ROWS: usize = if S::REGS >= 32 { MOST_ROWS } else { 4 };
+    pub(super) const ROWS: usize = if S::REGS >= 32 { ROWS[0] } else { ROWS[1] };
 
     /// Vectors of a whole tile's row.
     pub(super) const BLOCKS: usize = MOST;
@@ -57,10 +55,10 @@ impl<T: Real, S: Simd<T>> Tiles<T, S> {
     pub(super) const KERNELS: [Kernel<T, S>; MOST] = [Self::kernel::<1>(), Self::kernel::<2>(), Self::kernel::<3>()];
 
     const fn kernel<const U: usize>() -> Kernel<T, S> {
-        if const { S::REGS >= 32 } { kernel::<T, S, MOST_ROWS, U> } else { kernel::<T, S, 4, U> }
+        if const { S::REGS >= 32 } { kernel::<T, S, { ROWS[0] }, U> } else { kernel::<T, S, { ROWS[1] }, U> }
     }
 
-    /// The sums of a tile of C that is so many columns wide.
+    /// The sums of a tile of C that is so many columns wide: at least one, and no more than a whole tile.
     ///
     /// # Safety
     /// As for a [`Kernel`], but that C has the corner's rows and these columns.
@@ -68,6 +66,12 @@ impl<T: Real, S: Simd<T>> Tiles<T, S> {
     pub(super) unsafe fn run(s: S, corner: &Corner<T>, columns: usize) {
         let vectors = columns.div_ceil(S::LANES);
         let kernel = Self::KERNELS[vectors - 1];
+        // The tile below is the next one: its part of C comes from afar.
+        for m in Self::ROWS..2 * Self::ROWS {
+            for u in 0..vectors {
+                s.prefetch(corner.c.wrapping_add(m * corner.row_stride + u * S::LANES));
+            }
+        }
         // SAFETY: the caller's promise: a whole tile has all rows and vectors.
         unsafe {
             if corner.rows == Self::ROWS && columns == vectors * S::LANES {
@@ -86,7 +90,7 @@ impl<T: Real, S: Simd<T>> Tiles<T, S> {
     unsafe fn edge(s: S, corner: &Corner<T>, columns: usize, kernel: Kernel<T, S>) {
         let &Corner { onto, c, row_stride, rows, .. } = corner;
         let vectors = columns.div_ceil(S::LANES);
-        let mut sums = [s.splat(T::ZERO); MOST_ROWS * MOST];
+        let mut sums = [s.splat(T::ZERO); ROWS[0] * MOST];
         // SAFETY: the caller's promise; there is a vector for each of a tile.
         unsafe {
             let places = (0..rows).flat_map(|m| (0..vectors).map(move |u| (m, u * S::LANES)));
@@ -143,18 +147,12 @@ unsafe fn add<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corner:
                 }
             }
         }
-        // The tile below is the next one: its part of C comes from afar.
-        for m in R..2 * R {
-            for u in 0..U {
-                s.prefetch(c.wrapping_add(m * row_stride + u * S::LANES));
-            }
-        }
         let mut first = 0;
-        while k - first >= LINKS {
-            for i in first..first + LINKS {
+        while k - first >= TURN {
+            for i in first..first + TURN {
                 link::<T, S, R, U>(s, &mut acc, &values, &vectors, i);
             }
-            first += LINKS;
+            first += TURN;
         }
         for i in first..k {
             link::<T, S, R, U>(s, &mut acc, &values, &vectors, i);
