@@ -137,7 +137,7 @@ impl<T: Real> Stage<T> {
         let dims = weights.dims();
         let build = |part: Part| {
             let (shape, units, k) = (part.kind.shape(), part.units, part.k);
-            let heads = shape.own_biases();
+            let heads = shape.heads();
             let panel = |heads, gates, k| Panel::new(isa, PanelShape { heads, gates, k, units });
             let engine = match &gemm {
                 None => Engine::Packed {
@@ -331,6 +331,7 @@ impl<T: Real> Stage<T> {
     ) -> Result<()> {
         let StepPlanes { input, prev, next, y, row, select, .. } = planes;
         let (isa, stage) = (self.isa, self.part.kind);
+        let kept = trace.is_some();
         let (mut product, beside) = match &mut trace {
             Some(TraceMut { gates, beside }) => (gates.step(0)?, beside.as_mut()),
             None => (product.reborrow(), None),
@@ -356,7 +357,7 @@ impl<T: Real> Stage<T> {
         };
         let peepholes = (!options.peepholes.is_empty()).then_some(&options.peepholes[..]);
         let state = StepState { input, order, prev, next: &mut *next, y, row, select };
-        General { isa, stage, variant: options.variant, product, peepholes, state }.run()?;
+        General { isa, stage, variant: options.variant, product, kept, peepholes, state }.run()?;
         if let (Some(beside), [m, ..]) = (beside, &*next) {
             keep(m.as_ref(), &mut beside.step(0)?);
         }

@@ -27,8 +27,6 @@ pub trait Stage: Copy + Debug + Send + Sync + 'static {
     type Recurrent<V: Copy>: Block<V>;
     /// The last gates of `Input`, which no recurrent gate continues.
     type Late<V: Copy>: Block<V>;
-    /// Vectors that each unit has of its own, such as peepholes: heads of the recurrent panel after the biases.
-    type Unit<V: Copy>: Block<V>;
     /// State that is read at this unit, before the step.
     type Prev<V: Copy>: Block<V>;
     /// State that is written at this unit; the first is what the layer outputs.
@@ -36,15 +34,12 @@ pub trait Stage: Copy + Debug + Send + Sync + 'static {
 
     /// The stage as a value.
     const KIND: StageKind;
-    /// Whether each row has a value of its own.
-    const HAS_ROW: bool = false;
 
     /// The equations: the state after the step, and what the backward pass needs of it.
     fn finish<T: Real, S: Simd<T>>(
         self,
         s: S,
         chains: Chains<Self::Recurrent<S::V>, Self::Late<S::V>>,
-        own: Own<Self::Unit<S::V>, S::V>,
         prev: Self::Prev<S::V>,
     ) -> Finished<Self, S::V>;
 }
@@ -71,15 +66,6 @@ pub struct Chains<R, L> {
     pub late: L,
 }
 
-/// What a unit and a row have of their own.
-#[derive(Clone, Copy, Debug)]
-pub struct Own<U, V> {
-    /// The unit's vectors.
-    pub unit: U,
-    /// The row's value.
-    pub row: V,
-}
-
 /// Magnitudes below [`Real::FLUSH`] become +0.
 #[inline(always)]
 pub(crate) fn flush<T: Real, S: Simd<T>>(s: S, state: S::V) -> S::V {
@@ -95,8 +81,6 @@ pub struct StageShape {
     pub recurrent: usize,
     /// Gates of the input product that the recurrent product does not continue.
     pub late: usize,
-    /// Vectors of a unit beside its biases.
-    pub unit: usize,
     /// State planes read.
     pub prev: usize,
     /// State planes written.
@@ -109,7 +93,6 @@ impl StageShape {
             input: <C::Input<()> as Block<()>>::N,
             recurrent: <C::Recurrent<()> as Block<()>>::N,
             late: <C::Late<()> as Block<()>>::N,
-            unit: <C::Unit<()> as Block<()>>::N,
             prev: <C::Prev<()> as Block<()>>::N,
             next: <C::Next<()> as Block<()>>::N,
         }
@@ -120,14 +103,9 @@ impl StageShape {
         self.input - self.late
     }
 
-    /// Biases that the recurrent panel holds in its heads.
-    pub const fn own_biases(self) -> usize {
-        self.recurrent - self.chained()
-    }
-
-    /// Vectors in the recurrent panel's heads: biases, then what a unit has of its own.
+    /// Heads of the recurrent panel: a bias for each gate that continues no chain.
     pub const fn heads(self) -> usize {
-        self.own_biases() + self.unit
+        self.recurrent - self.chained()
     }
 }
 

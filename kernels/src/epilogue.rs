@@ -1,9 +1,9 @@
 //! The epilogue that is a cell: finished chains in, new state out.
 
 use crate::block::Block;
-use crate::cell::{Chains, Own, Stage, Trace};
+use crate::cell::{Chains, Stage, Trace};
 use crate::gemm::{GateStrides, check_selection, load_up_to, store_up_to};
-use crate::isa::{Dispatch, Isa, Simd};
+use crate::isa::{Dispatch, Isa, Several, Simd};
 use crate::mat::{MatMut, MatRef};
 use crate::micro::Sums;
 use crate::pack::GateOrder;
@@ -68,10 +68,6 @@ pub(crate) struct Finish<T, C> {
     pub(crate) prev: [Plane<T>; MAX_PLANES],
     pub(crate) next: [Plane<T>; MAX_PLANES],
     pub(crate) y: Option<Plane<T>>,
-    /// Null: zeros.
-    pub(crate) row: *const T,
-    /// Heads before the per-unit vectors.
-    pub(crate) biases: usize,
 }
 
 /// Rows at a stride. What is only read is never written through it.
@@ -180,59 +176,50 @@ impl<T: Real, C: Stage> Finish<T, C> {
             prev,
             next,
             y: state.y.as_mut().map(Plane::write),
-            row: state.row.map_or(std::ptr::null(), <[T]>::as_ptr),
-            biases: <C::Recurrent<()> as Block<()>>::N - chained::<C>(),
         }
     }
 
-    /// Gates `from..` of the input product.
+    /// A gate of the input product.
     ///
     /// # Safety
     /// `at` is a row and block that this was made for.
     #[inline(always)]
-    unsafe fn input_gates<S: Simd<T>, B: Block<S::V>>(&self, s: S, at: At<T>, from: usize, count: usize, to: &mut B) {
-        for g in 0..count {
-            let p = self.input.at(at.row, self.gates.offset(at.block, from + g));
-            // SAFETY: the input product has this row, block and gate.
-            to[g] = unsafe { load_up_to(s, p, at.lanes) };
-        }
+    unsafe fn input_gate<S: Simd<T>>(&self, s: S, at: At<T>, gate: usize) -> S::V {
+        // SAFETY: the input product has this row, block and gate.
+        unsafe { load_up_to(s, self.input.at(at.row, self.gates.offset(at.block, gate)), at.lanes) }
     }
 
-    /// Takes the finished chains of a row and block, and gives what the backward pass needs of them.
+    /// Takes the finished chains of a block of K rows, and gives what the backward pass needs of them.
     ///
     /// # Safety
-    /// `at` is a row and block that this was made for.
+    /// `at` are rows of a block that this was made for.
     #[inline(always)]
-    pub(crate) unsafe fn trace<S: Simd<T>>(
+    unsafe fn trace<S: Simd<T>, const K: usize>(
         &self,
         s: S,
-        at: At<T>,
-        acc: C::Recurrent<S::V>,
-    ) -> Trace<C::Recurrent<S::V>, S::V> {
-        let zero = s.splat(T::ZERO);
-        let mut late = <C::Late<S::V> as Block<S::V>>::fill(zero);
-        let mut prev = <C::Prev<S::V> as Block<S::V>>::fill(zero);
-        let mut own = <C::Unit<S::V> as Block<S::V>>::fill(zero);
-        let mut row = zero;
-        let unit = at.block * S::LANES;
+        at: [At<T>; K],
+        acc: C::Recurrent<[S::V; K]>,
+    ) -> Trace<C::Recurrent<[S::V; K]>, [S::V; K]> {
+        let zero = [s.splat(T::ZERO); K];
+        let mut late = <C::Late<[S::V; K]> as Block<[S::V; K]>>::fill(zero);
+        let mut prev = <C::Prev<[S::V; K]> as Block<[S::V; K]>>::fill(zero);
+        let unit = at[0].block * S::LANES;
         // SAFETY: the caller's promise; planes are padded to whole vectors, y has `lanes` units at this block.
         unsafe {
-            self.input_gates(s, at, chained::<C>(), <C::Late<S::V> as Block<S::V>>::N, &mut late);
-            for i in 0..<C::Prev<S::V> as Block<S::V>>::N {
-                prev[i] = s.load(self.prev[i].at(at.row, unit));
+            for g in 0..<C::Late<()> as Block<()>>::N {
+                late[g] = at.map(|at| self.input_gate(s, at, chained::<C>() + g));
             }
-            for i in 0..<C::Unit<S::V> as Block<S::V>>::N {
-                own[i] = s.load(at.heads.add((self.biases + i) * S::LANES));
+            for i in 0..<C::Prev<()> as Block<()>>::N {
+                prev[i] = at.map(|at| s.load(self.prev[i].at(at.row, unit)));
             }
-            if C::HAS_ROW && !self.row.is_null() {
-                row = s.splat(*self.row.add(at.row));
-            }
-            let (next, trace) = self.stage.finish(s, Chains { recurrent: acc, late }, Own { unit: own, row }, prev);
-            for i in 0..<C::Next<S::V> as Block<S::V>>::N {
-                s.store(self.next[i].at(at.row, unit), next[i]);
-            }
-            if let Some(y) = self.y {
-                store_up_to(s, y.at(at.row, unit), next[0], at.lanes);
+            let (next, trace) = self.stage.finish(Several(s), Chains { recurrent: acc, late }, prev);
+            for (row, at) in at.into_iter().enumerate() {
+                for i in 0..<C::Next<()> as Block<()>>::N {
+                    s.store(self.next[i].at(at.row, unit), next[i][row]);
+                }
+                if let Some(y) = self.y {
+                    store_up_to(s, y.at(at.row, unit), next[0][row], at.lanes);
+                }
             }
             trace
         }
@@ -255,7 +242,9 @@ unsafe impl<T: Real, C: Stage> Epilogue<T> for Finish<T, C> {
         let own = chained::<C>();
         // SAFETY: the caller's promise; the recurrent panel has a head for every gate past the chained ones.
         unsafe {
-            self.input_gates(s, at, 0, own, &mut acc);
+            for g in 0..own {
+                acc[g] = self.input_gate(s, at, g);
+            }
             for g in own..<C::Recurrent<S::V> as Block<S::V>>::N {
                 acc[g] = s.load(at.heads.add((g - own) * S::LANES));
             }
@@ -264,7 +253,7 @@ unsafe impl<T: Real, C: Stage> Epilogue<T> for Finish<T, C> {
     }
 
     #[inline(always)]
-    unsafe fn finish<S: Simd<T>>(&self, s: S, at: At<T>, acc: C::Recurrent<S::V>) {
+    unsafe fn finish<S: Simd<T>, const K: usize>(&self, s: S, at: [At<T>; K], acc: C::Recurrent<[S::V; K]>) {
         // SAFETY: the caller's promise.
         unsafe { self.trace(s, at, acc) };
     }
@@ -321,17 +310,19 @@ unsafe impl<T: Real, C: Stage> Epilogue<T> for Keep<T, C> {
     }
 
     #[inline(always)]
-    unsafe fn finish<S: Simd<T>>(&self, s: S, at: At<T>, acc: C::Recurrent<S::V>) {
+    unsafe fn finish<S: Simd<T>, const K: usize>(&self, s: S, at: [At<T>; K], acc: C::Recurrent<[S::V; K]>) {
         let Kept { gates, gate, beside } = self.kept;
-        let unit = at.block * S::LANES;
+        let unit = at[0].block * S::LANES;
         // SAFETY: the caller's promise.
         unsafe {
             let trace = self.finish.trace(s, at, acc);
-            for g in 0..<C::Recurrent<S::V> as Block<S::V>>::N {
-                store_up_to(s, gates.at(at.row, g * gate + unit), trace.gates[g], at.lanes);
-            }
-            if let Some(beside) = beside {
-                store_up_to(s, beside.at(at.row, unit), trace.beside, at.lanes);
+            for (row, at) in at.into_iter().enumerate() {
+                for g in 0..<C::Recurrent<()> as Block<()>>::N {
+                    store_up_to(s, gates.at(at.row, g * gate + unit), trace.gates[g][row], at.lanes);
+                }
+                if let Some(beside) = beside {
+                    store_up_to(s, beside.at(at.row, unit), trace.beside[row], at.lanes);
+                }
             }
         }
     }

@@ -289,10 +289,12 @@ unsafe impl<T: Real, G: Blocks> Epilogue<T> for Store<T, G> {
     }
 
     #[inline(always)]
-    unsafe fn finish<S: Simd<T>>(&self, s: S, at: At<T>, acc: G::Of<S::V>) {
-        for g in 0..G::Of::<S::V>::N {
-            // SAFETY: C has this row and block.
-            unsafe { store_up_to(s, self.c.place(at, g), acc[g], at.lanes) };
+    unsafe fn finish<S: Simd<T>, const K: usize>(&self, s: S, at: [At<T>; K], acc: G::Of<[S::V; K]>) {
+        for g in 0..G::Of::<()>::N {
+            for (at, sum) in at.into_iter().zip(acc[g]) {
+                // SAFETY: C has this row and block.
+                unsafe { store_up_to(s, self.c.place(at, g), sum, at.lanes) };
+            }
         }
     }
 

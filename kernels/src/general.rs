@@ -12,6 +12,7 @@ use crate::epilogue::StepState;
 use crate::gemm::{GateStrides, check_selection, load_up_to, store_up_to};
 use crate::isa::{Dispatch, Isa, Op, Simd};
 use crate::mat::MatMut;
+use crate::math::sigmoid_tanh;
 use crate::pack::GateOrder;
 use crate::real::Real;
 use crate::shape::ShapeError;
@@ -50,8 +51,10 @@ pub struct General<'a, 'b, T> {
     pub stage: StageKind,
     /// With which options.
     pub variant: Variant,
-    /// The finished chains, `[N, G*H]` gate after gate. It holds the activated gates afterwards, but for a coupled f.
+    /// The finished chains, `[N, G*H]` gate after gate.
     pub product: MatMut<'a, T>,
+    /// Whether `product` is to hold the activated gates afterwards, but for a coupled f; else it may hold anything.
+    pub kept: bool,
     /// Weights of i, f and o for c, `[3*H]`, for an LSTM with peepholes.
     pub peepholes: Option<&'a [T]>,
     /// What else is read and written. Of `input` the late gates are read. Of planes `[N, H]` is read and written.
@@ -134,13 +137,13 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
         let Sweep { mut args, units, gates } = self;
-        let (stage, variant, select) = (args.stage, args.variant, args.state.select);
+        let (stage, variant, kept, select) = (args.stage, args.variant, args.kept, args.state.select);
         for i in 0..select.map_or(args.product.rows(), <[u32]>::len) {
             let row = Row::new(&mut args, gates, units, select.map_or(i, |select| select[i] as usize));
             match stage {
                 StageKind::SimpleTanh | StageKind::SimpleRelu => simple(s, variant, variant.activations[0], row),
                 StageKind::Projection => simple(s, variant, Activation::Linear, row),
-                StageKind::Lstm => lstm(s, variant, row),
+                StageKind::Lstm => lstm(s, variant, kept, row),
                 StageKind::GruAfter => gru_after(s, variant, row),
                 StageKind::GruGates => gru_gates(s, variant, row),
                 StageKind::GruCandidate => gru_candidate(s, variant, row),
@@ -246,9 +249,12 @@ fn simple<T: Real, S: Simd<T>>(s: S, variant: Variant, activation: Activation, m
 }
 
 /// i = f(a_i + p_i c), f = f(a_f + p_f c) or 1 - i, g = g(a_g); c' = f c + i g; o = f(a_o + p_o c'); h' = o h(c').
+/// Products of a sigmoid and a tanh divide once, as those of the fused stage do.
 #[inline(always)]
-fn lstm<T: Real, S: Simd<T>>(s: S, variant: Variant, mut row: Row<'_, T>) {
+fn lstm<T: Real, S: Simd<T>>(s: S, variant: Variant, kept: bool, mut row: Row<'_, T>) {
     let [of_gates, of_candidate, of_cell] = variant.activations;
+    let once = |other| of_gates == Activation::Sigmoid && other == Activation::Tanh;
+    let new_once = once(of_candidate) && !variant.coupled;
     let blocks = (0..row.gates[0].len()).step_by(S::LANES);
     if variant.peepholes {
         for at in blocks.clone() {
@@ -259,20 +265,39 @@ fn lstm<T: Real, S: Simd<T>>(s: S, variant: Variant, mut row: Row<'_, T>) {
             }
         }
     }
-    gate(s, variant, of_gates, row.gates[0]);
+    // The place of h' serves for i g, and then for h(c'), so that g stays.
+    if new_once {
+        for at in blocks.clone() {
+            let [i, g] = [0, 2].map(|g| clipped(s, variant, read(s, row.gates[g], at)));
+            write(s, row.next[0], at, sigmoid_tanh(s, i, g));
+        }
+    }
     if !variant.coupled {
         gate(s, variant, of_gates, row.gates[1]);
     }
-    gate(s, variant, of_candidate, row.gates[2]);
+    if kept || !new_once {
+        gate(s, variant, of_gates, row.gates[0]);
+        gate(s, variant, of_candidate, row.gates[2]);
+    }
     for at in blocks.clone() {
         let (i, g) = (read(s, row.gates[0], at), read(s, row.gates[2], at));
         let f = if variant.coupled { s.sub(s.splat(T::ONE), i) } else { read(s, row.gates[1], at) };
-        let c = flush(s, s.fma(f, read(s, row.prev[0], at), s.mul(i, g)));
+        let new = if new_once { read(s, row.next[0], at) } else { s.mul(i, g) };
+        let c = flush(s, s.fma(f, read(s, row.prev[0], at), new));
         let o = row.peep(s, 2, at, c, read(s, row.gates[3], at));
         write(s, row.gates[3], at, o);
-        // The place of h' serves for tanh(c') until then, so that g stays.
         write(s, row.next[0], at, c);
         write(s, row.next[1], at, c);
+    }
+    if once(of_cell) {
+        for at in blocks {
+            let h = sigmoid_tanh(s, clipped(s, variant, read(s, row.gates[3], at)), read(s, row.next[0], at));
+            row.output(s, at, flush(s, h));
+        }
+        if kept {
+            gate(s, variant, of_gates, row.gates[3]);
+        }
+        return;
     }
     gate(s, variant, of_gates, row.gates[3]);
     activate(s, of_cell, row.next[0]);

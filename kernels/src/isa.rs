@@ -11,8 +11,10 @@
 //! A new one is a file under `isa/` with a token that implements [`Simd`] for `f32` and `f64`, and a
 //! line in the list at the end of this file.
 
+mod several;
 mod simd;
 
+pub(crate) use several::Several;
 pub(crate) use simd::apart;
 pub use simd::{Op, Simd, Token};
 use std::fmt;

@@ -14,6 +14,7 @@
 //! - tanh(|x|) = (E - 1) / (E + 1), where E = exp(2|x|). Here r = |x| - n ln(2)/2 takes the place of z, for r is exact,
 //!   and Q = r coth r. With M = (2^n - 1) / 2 and N = Q + r it is (r + M N) / (Q + M N). Nothing cancels, and for small
 //!   |x|, where n = 0, it is r / Q.
+//! - sigmoid(x) tanh(y) divides the product of the numerators by that of the denominators.
 //!
 //! `tools/minimax.py` computed the polynomials (Remez' algorithm: least greatest error) and every other constant of these
 //! functions that the standard library does not have. Horner's rule evaluates them: Estrin's scheme would be one operation
@@ -30,9 +31,9 @@
 //! | sigmoid | 2.55 | 2.77 | 2.56 | 2.76 | 3 |
 //! | tanh | 2.65 | 2.97 | 2.69 | 2.99 | 3 |
 //!
-//! Where the true result is less than the least normal number, it is exactly +0; for tanh, where the argument is
-//! subnormal. Results are exact at ±0, where tanh keeps the sign, and at ±infinity; NaN gives NaN; exp is +infinity from
-//! where the true value rounds to it. tanh is odd to the bit, and never above 1.
+//! Where the true result is less than the least normal number, it is exactly +0; for tanh, whose argument then is subnormal,
+//! a zero of its sign. Results are exact at ±0, where tanh keeps the sign, and at ±infinity; NaN gives NaN; exp is +infinity
+//! from where the true value rounds to it. tanh is odd to the bit, and never above 1.
 //!
 //! # Cost
 //! Operations of [`Simd`] a vector, constants aside, and instructions of AVX2, moves aside. One of each is a division.
@@ -41,7 +42,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | exp | 14 | 17 | 19 | 22 |
 //! | sigmoid | 14 | 17 | 15 | 18 |
-//! | tanh | 17 | 20 | 19 | 22 |
+//! | tanh | 16 | 19 | 18 | 21 |
 
 mod constants;
 pub mod piecewise;
@@ -81,6 +82,25 @@ pub fn exp<T: Real, S: Simd<T>>(s: S, x: S::V) -> S::V {
 /// 1 / (1 + exp(-x)). Range, accuracy and cost: see the [module](self).
 #[inline(always)]
 pub fn sigmoid<T: Real, S: Simd<T>>(s: S, x: S::V) -> S::V {
+    let (numerator, denominator) = sigmoid_fraction(s, x);
+    s.select_lt(x, s.splat(T::EXP_NORMAL), s.splat(T::ZERO), s.div(numerator, denominator))
+}
+
+/// sigmoid(x) tanh(y), by one division: its error is at most the sum of both and two roundings. Where sigmoid(x) is less than
+/// FLUSH, the result may be 0 instead: the product of the denominators may be infinite there.
+#[inline(always)]
+pub fn sigmoid_tanh<T: Real, S: Simd<T>>(s: S, x: S::V, y: S::V) -> S::V {
+    let zero = s.splat(T::ZERO);
+    let magnitude = s.abs(y);
+    let (sigmoid, tanh) = (sigmoid_fraction(s, x), tanh_fraction(s, magnitude));
+    let numerator = s.select_lt(magnitude, s.splat(T::LEAST_NORMAL), zero, s.mul(sigmoid.0, tanh.0));
+    let product = s.div(numerator, s.mul(sigmoid.1, tanh.1));
+    s.with_sign(s.select_lt(x, s.splat(T::EXP_NORMAL), zero, product), y)
+}
+
+/// sigmoid(x) as a fraction; any two values where x is less than EXP_NORMAL.
+#[inline(always)]
+fn sigmoid_fraction<T: Real, S: Simd<T>>(s: S, x: S::V) -> (S::V, S::V) {
     // The result is 1 long before; beyond, 2^n would not be a normal number.
     let clamped = s.min(s.splat(T::from_f64(64.0)), x);
     let magic = s.splat(T::MAGIC_POWER);
@@ -92,26 +112,26 @@ pub fn sigmoid<T: Real, S: Simd<T>>(s: S, x: S::V) -> S::V {
     let q = polynomial(s, s.mul(z, z), T::COTH);
     let power = s.ldexp(s.splat(T::ZERO), t);
     let denominator = s.add(q, z);
-    let y = s.div(denominator, s.fma(power, s.sub(q, z), denominator));
-    s.select_lt(x, s.splat(T::EXP_NORMAL), s.splat(T::ZERO), y)
+    (denominator, s.fma(power, s.sub(q, z), denominator))
 }
 
 /// tanh(x). Range, accuracy and cost: see the [module](self).
 #[inline(always)]
 pub fn tanh<T: Real, S: Simd<T>>(s: S, x: S::V) -> S::V {
     let magnitude = s.abs(x);
-    // The result is 1 before; beyond, 2^n would not be a number.
-    let clamped = s.min(s.splat(T::from_f64(20.0)), magnitude);
-    let (t, r, q) = halves(s, clamped, T::MAGIC_HALF_POWER);
+    let (numerator, denominator) = tanh_fraction(s, magnitude);
+    let y = s.div(numerator, denominator);
+    s.with_sign(s.select_lt(magnitude, s.splat(T::LEAST_NORMAL), s.splat(T::ZERO), y), x)
+}
+
+/// tanh(x) of an x that is not negative, as a fraction whose denominator is at least 1.
+#[inline(always)]
+fn tanh_fraction<T: Real, S: Simd<T>>(s: S, x: S::V) -> (S::V, S::V) {
+    let (t, r, q) = halves(s, s.min(s.splat(T::TANH_ONE), x), T::MAGIC_HALF_POWER);
     let half_power = s.ldexp(s.splat(T::ZERO), t);
     let m = s.sub(half_power, s.splat(T::from_f64(0.5)));
-    let numerator = s.add(q, r);
-    let y = s.div(s.fma(m, numerator, r), s.fma(m, numerator, q));
-    let y = s.with_sign(y, x);
-    // A subnormal argument of either sign gives +0, but -0 gives -0. One less in the field of the exponent makes NaN of
-    // a subnormal, -infinity of +0 and a number of all else, even of NaN: one comparison tells subnormals apart.
-    let lowered = s.ldexp(magnitude, s.splat(T::from_f64(T::MAGIC.to_f64() - 1.0)));
-    s.select_lt(lowered, s.splat(T::INFINITY), y, s.splat(T::ZERO))
+    let sum = s.add(q, r);
+    (s.fma(m, sum, r), s.fma(m, sum, q))
 }
 
 /// exp(2x) = 2^n (Q + r) / (Q - r): the sum of n and `magic`, r and Q.

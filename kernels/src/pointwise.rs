@@ -9,7 +9,8 @@ use crate::mat::MatRef;
 use crate::pack::{GateOrder, Panel};
 use crate::real::Real;
 use crate::shape::ShapeError;
-use crate::tile::{At, Epilogue};
+use crate::tile::{At, Epilogue, TOGETHER};
+use std::ops::Range;
 
 /// One timestep of one stage for N rows whose recurrent product was computed elsewhere.
 #[derive(Debug)]
@@ -84,21 +85,39 @@ struct Sweep<'a, T, E> {
 }
 
 impl<T: Real, E: Epilogue<T>> Sweep<'_, T, E> {
+    /// Some blocks, which are whole if K is not 1, of K rows at a time as long as there are so many, from the row numbered
+    /// `first` on; returns the number of the next.
     #[inline(always)]
-    fn row<S: Simd<T>>(&self, s: S, row: usize) {
-        let (units, heads) = (self.heads.shape().units, self.heads);
-        for block in 0..heads.blocks() {
-            let lanes = S::LANES.min(units - block * S::LANES);
-            let at = At { row, block, lanes, heads: heads.data().as_ptr().wrapping_add(block * heads.block_len()) };
-            // SAFETY: the row and block are the product's and the epilogue's, whose sizes were compared.
-            unsafe {
-                let mut acc = self.epilogue.start(s, at);
-                for g in 0..<E::Acc<S::V> as Block<S::V>>::N {
-                    let offset = row * self.product.row_stride() + self.gates.offset(block, g);
-                    acc[g] = s.add(acc[g], load_up_to(s, self.product.as_ptr().add(offset), lanes));
-                }
-                self.epilogue.finish(s, at, acc);
+    fn together<S: Simd<T>, const K: usize>(&self, s: S, mut first: usize, blocks: Range<usize>) -> usize {
+        let count = self.select.map_or(self.product.rows(), <[u32]>::len);
+        while count - first >= K {
+            let rows = std::array::from_fn(|i| self.select.map_or(first + i, |select| select[first + i] as usize));
+            for block in blocks.clone() {
+                self.block::<S, K>(s, rows, block);
             }
+            first += K;
+        }
+        first
+    }
+
+    /// A block of some rows.
+    #[inline(always)]
+    fn block<S: Simd<T>, const K: usize>(&self, s: S, rows: [usize; K], block: usize) {
+        let (units, heads) = (self.heads.shape().units, self.heads);
+        let lanes = if K == 1 { S::LANES.min(units - block * S::LANES) } else { S::LANES };
+        let heads = heads.data().as_ptr().wrapping_add(block * heads.block_len());
+        let at = rows.map(|row| At { row, block, lanes, heads });
+        let mut acc = <E::Acc<[S::V; K]> as Block<[S::V; K]>>::fill([s.splat(T::ZERO); K]);
+        // SAFETY: the rows and the block are the product's and the epilogue's, whose sizes were compared.
+        unsafe {
+            for (i, at) in at.into_iter().enumerate() {
+                let start = self.epilogue.start(s, at);
+                for g in 0..<E::Acc<()> as Block<()>>::N {
+                    let offset = at.row * self.product.row_stride() + self.gates.offset(block, g);
+                    acc[g][i] = s.add(start[g], load_up_to(s, self.product.as_ptr().add(offset), lanes));
+                }
+            }
+            self.epilogue.finish(s, at, acc);
         }
     }
 }
@@ -111,9 +130,9 @@ impl<T: Real, E: Epilogue<T>> Op<T> for &Sweep<'_, T, E> {
     fn run<S: Simd<T>>(self, s: S) {
         // What is borrowed would be read again after every store.
         let this = Sweep { ..*self };
-        for i in 0..this.select.map_or(this.product.rows(), <[u32]>::len) {
-            let row = this.select.map_or(i, |select| select[i] as usize);
-            this.row(s, row);
-        }
+        let (whole, blocks) = (this.heads.shape().units / S::LANES, this.heads.blocks());
+        let done = this.together::<S, TOGETHER>(s, 0, 0..whole);
+        this.together::<S, 1>(s, done, 0..whole);
+        this.together::<S, 1>(s, 0, whole..blocks);
     }
 }

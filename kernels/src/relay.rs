@@ -10,7 +10,7 @@ pub use track::States;
 
 use crate::block::Block;
 use crate::cell::{Stage, StageKind, StageShape, StageVisitor};
-use crate::epilogue::{Finish, Keep, Kept, MAX_PLANES, Plane, TraceMut, chained};
+use crate::epilogue::{Finish, Keep, Kept, MAX_PLANES, Plane, TraceMut};
 use crate::gang::{Share, lead};
 use crate::gemm::{self, GateStrides};
 use crate::isa::{Dispatch, Isa};
@@ -364,8 +364,7 @@ impl<T: Real> StageVisitor for StepPart<'_, T> {
         let StepPart { isa, rows, panel, input, prev, next, y, kept, reverse } = self;
         let inputs = <C::Input<()> as Block<()>>::N;
         let gates = GateStrides::of(GateOrder::Panel, inputs, 0, panel.lanes());
-        let biases = <C::Recurrent<()> as Block<()>>::N - chained::<C>();
-        let finish = Finish { stage, input, gates, prev, next, y, row: std::ptr::null(), biases };
+        let finish = Finish { stage, input, gates, prev, next, y };
         // SAFETY: `check` compared all sizes with the panel's and the stage's.
         unsafe {
             match kept {

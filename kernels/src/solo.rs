@@ -6,7 +6,7 @@
 //! product of many steps at once reads W less often, which pays where W does not fit the first cache.
 
 use crate::block::Block;
-use crate::cell::{Chains, Own, Stage, StageKind, StageVisitor};
+use crate::cell::{Chains, Stage, StageKind, StageVisitor};
 use crate::epilogue::{MAX_PLANES, chained};
 use crate::gemm::store_up_to;
 use crate::isa::{Dispatch, Isa, Op, Simd};
@@ -412,7 +412,7 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
             let weights = own_heads.wrapping_add(recurrent.shape().heads * S::LANES);
             sums = multiply(s, sums, [operand], weights, of_recurrent, recurrent.shape().k, operand);
             for u in 0..U {
-                self.finish(s, places, first + u, sums[0][u], acc[0][u], own_heads.add(u * of_recurrent));
+                self.finish(s, places, first + u, sums[0][u], acc[0][u]);
             }
         }
     }
@@ -420,7 +420,7 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
     /// The cell behind the finished chains of a block.
     ///
     /// # Safety
-    /// As for `group`, for one block and its heads in the recurrent panel.
+    /// As for `group`, for one block.
     #[inline(always)]
     unsafe fn finish<S: Simd<T>>(
         &self,
@@ -429,14 +429,11 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
         block: usize,
         recurrent: C::Recurrent<S::V>,
         input: C::Input<S::V>,
-        heads: *const T,
     ) {
         let zero = s.splat(T::ZERO);
         let mut late = <C::Late<S::V> as Block<S::V>>::fill(zero);
         let mut prev = <C::Prev<S::V> as Block<S::V>>::fill(zero);
-        let mut unit = <C::Unit<S::V> as Block<S::V>>::fill(zero);
         let from = block * S::LANES;
-        let biases = <C::Recurrent<()> as Block<()>>::N - chained::<C>();
         // SAFETY: the caller's promise; planes are padded to whole vectors, y has `lanes` units at this block.
         unsafe {
             for g in 0..<C::Late<S::V> as Block<S::V>>::N {
@@ -445,10 +442,7 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
             for i in 0..<C::Prev<S::V> as Block<S::V>>::N {
                 prev[i] = s.load(places.prev[i].wrapping_add(from));
             }
-            for i in 0..<C::Unit<S::V> as Block<S::V>>::N {
-                unit[i] = s.load(heads.add((biases + i) * S::LANES));
-            }
-            let (next, _) = self.stage.finish(s, Chains { recurrent, late }, Own { unit, row: zero }, prev);
+            let (next, _) = self.stage.finish(s, Chains { recurrent, late }, prev);
             for i in 0..<C::Next<S::V> as Block<S::V>>::N {
                 s.store(places.next[i].wrapping_add(from), next[i]);
             }

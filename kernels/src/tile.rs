@@ -10,6 +10,8 @@
 //! all rows are started before, on the stack, or finished behind, one after the other, so that the processor overlaps the
 //! long latencies of their activations.
 
+mod finish;
+
 use crate::block::Block;
 use crate::isa::{Isa, Op, Simd, apart};
 use crate::micro::{MOST, Sums, Task, Tiles, multiply};
@@ -36,11 +38,11 @@ pub(crate) unsafe trait Epilogue<T: Real>: Copy {
     /// `at` is a row and block of the product that the epilogue was made for.
     unsafe fn start<S: Simd<T>>(&self, s: S, at: At<T>) -> Self::Acc<S::V>;
 
-    /// Takes the finished chains.
+    /// Takes the finished chains of a block, of K rows.
     ///
     /// # Safety
-    /// As for `start`.
-    unsafe fn finish<S: Simd<T>>(&self, s: S, at: At<T>, acc: Self::Acc<S::V>);
+    /// As for `start`; no two of the rows are the same.
+    unsafe fn finish<S: Simd<T>, const K: usize>(&self, s: S, at: [At<T>; K], acc: Self::Acc<[S::V; K]>);
 
     /// Where what the chains start from stands, a whole vector each, for the rows and blocks from `at` on; None: it does not
     /// stand in memory. `stride` is that of the panel's blocks.
@@ -82,6 +84,9 @@ pub(crate) struct Product<'a, T, E> {
 
 /// Most rows of a chunk. The more there are, the fewer times weights are read from where they are, and the larger the sums.
 pub(crate) const CHUNK: usize = 64;
+
+/// Rows that are finished at once: the activations of one go on while those of another wait.
+pub(crate) const TOGETHER: usize = 2;
 
 /// Sums of a chunk of rows by a group of unit blocks, in vectors: 16 kB with the longest ones, on the stack.
 const SUMS: usize = 4 * CHUNK;
@@ -197,7 +202,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
             let weights = places[0].heads.wrapping_add(self.panel.shape().heads * S::LANES);
             acc = multiply(s, acc, [operand], weights, stride, k, operand);
             for u in 0..U {
-                self.epilogue.finish(s, places[u], acc[0][u]);
+                self.finish_one(s, places[u], acc[0][u]);
             }
         }
     }
@@ -278,34 +283,6 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
                         s.store(sum, start[g]);
                         sum = sum.add(S::LANES);
                     }
-                }
-            }
-        }
-    }
-
-    /// Finishes the sums of some rows and unit blocks.
-    ///
-    /// # Safety
-    /// As for `group`.
-    #[inline(always)]
-    unsafe fn finish<S: Simd<T>>(
-        &self,
-        s: S,
-        rows: usize,
-        number: impl Fn(usize) -> usize,
-        blocks: Range<usize>,
-        mut sum: *const T,
-    ) {
-        for i in 0..rows {
-            for block in blocks.clone() {
-                let mut acc = <E::Acc<S::V> as Block<S::V>>::fill(s.splat(T::ZERO));
-                // SAFETY: the caller's promise.
-                unsafe {
-                    for g in 0..<E::Acc<S::V> as Block<S::V>>::N {
-                        acc[g] = s.load(sum);
-                        sum = sum.add(S::LANES);
-                    }
-                    self.epilogue.finish(s, At { row: number(i), ..self.place(s, block) }, acc);
                 }
             }
         }

@@ -136,7 +136,7 @@ impl<T: Scalar> Problem<T> {
         for row in problem.input.chunks_exact_mut((shape.input * units).max(1)) {
             row[..shape.chained() * units].fill(nothing);
         }
-        problem.heads[..shape.own_biases()].iter_mut().for_each(|bias| bias.fill(nothing));
+        problem.heads[..shape.heads()].iter_mut().for_each(|bias| bias.fill(nothing));
         problem
     }
 

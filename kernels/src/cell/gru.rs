@@ -4,7 +4,7 @@
 //! Reset before it (Keras' option, ONNX' default): n = tanh(W_n x + b_wn + R_n (r h) + b_rn), which needs
 //! r h of all units before the product of any, hence two stages.
 
-use super::{Chains, Finished, Own, Stage, StageKind, Trace, flush};
+use super::{Chains, Finished, Stage, StageKind, Trace, flush};
 use crate::isa::Simd;
 use crate::math::{sigmoid, tanh};
 use crate::real::Real;
@@ -24,7 +24,6 @@ impl Stage for GruAfter {
     type Input<V: Copy> = [V; 3];
     type Recurrent<V: Copy> = [V; 3];
     type Late<V: Copy> = [V; 1];
-    type Unit<V: Copy> = [V; 0];
     type Prev<V: Copy> = [V; 1];
     type Next<V: Copy> = [V; 1];
 
@@ -35,7 +34,6 @@ impl Stage for GruAfter {
         self,
         s: S,
         chains: Chains<[S::V; 3], [S::V; 1]>,
-        _: Own<[S::V; 0], S::V>,
         [h]: [S::V; 1],
     ) -> Finished<Self, S::V> {
         let Chains { recurrent: [r, z, rn], late: [xn] } = chains;
@@ -53,7 +51,6 @@ impl Stage for GruGates {
     type Input<V: Copy> = [V; 2];
     type Recurrent<V: Copy> = [V; 2];
     type Late<V: Copy> = [V; 0];
-    type Unit<V: Copy> = [V; 0];
     type Prev<V: Copy> = [V; 1];
     type Next<V: Copy> = [V; 2];
 
@@ -64,7 +61,6 @@ impl Stage for GruGates {
         self,
         s: S,
         chains: Chains<[S::V; 2], [S::V; 0]>,
-        _: Own<[S::V; 0], S::V>,
         [h]: [S::V; 1],
     ) -> Finished<Self, S::V> {
         let Chains { recurrent: [r, z], .. } = chains;
@@ -82,7 +78,6 @@ impl Stage for GruCandidate {
     type Input<V: Copy> = [V; 1];
     type Recurrent<V: Copy> = [V; 1];
     type Late<V: Copy> = [V; 0];
-    type Unit<V: Copy> = [V; 0];
     type Prev<V: Copy> = [V; 2];
     type Next<V: Copy> = [V; 1];
 
@@ -93,7 +88,6 @@ impl Stage for GruCandidate {
         self,
         s: S,
         chains: Chains<[S::V; 1], [S::V; 0]>,
-        _: Own<[S::V; 0], S::V>,
         [h, z]: [S::V; 2],
     ) -> Finished<Self, S::V> {
         let Chains { recurrent: [n], .. } = chains;

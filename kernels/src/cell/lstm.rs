@@ -4,9 +4,9 @@
 //! With projection (Sak, Senior and Beaufays, arXiv:1402.1128; PyTorch's `proj_size`): h' = W_hr (o tanh(c')), as many
 //! units as W_hr has rows, a second stage.
 
-use super::{Chains, Finished, Own, Stage, StageKind, Trace, flush};
+use super::{Chains, Finished, Stage, StageKind, Trace, flush};
 use crate::isa::Simd;
-use crate::math::{sigmoid, tanh};
+use crate::math::{sigmoid, sigmoid_tanh, tanh};
 use crate::real::Real;
 
 /// The plain LSTM. Reads c; writes h', c'.
@@ -17,7 +17,6 @@ impl Stage for Lstm {
     type Input<V: Copy> = [V; 4];
     type Recurrent<V: Copy> = [V; 4];
     type Late<V: Copy> = [V; 0];
-    type Unit<V: Copy> = [V; 0];
     type Prev<V: Copy> = [V; 1];
     type Next<V: Copy> = [V; 2];
 
@@ -28,14 +27,14 @@ impl Stage for Lstm {
         self,
         s: S,
         chains: Chains<[S::V; 4], [S::V; 0]>,
-        _: Own<[S::V; 0], S::V>,
         [c]: [S::V; 1],
     ) -> Finished<Self, S::V> {
         let Chains { recurrent: [i, f, g, o], .. } = chains;
-        let (i, f, g, o) = (sigmoid(s, i), sigmoid(s, f), tanh(s, g), sigmoid(s, o));
-        let c = flush(s, s.fma(f, c, s.mul(i, g)));
-        let h = flush(s, s.mul(o, tanh(s, c)));
-        ([h, c], Trace { gates: [i, f, g, o], beside: h })
+        let forget = sigmoid(s, f);
+        let c = flush(s, s.fma(forget, c, sigmoid_tanh(s, i, g)));
+        let h = flush(s, sigmoid_tanh(s, o, c));
+        // Inference does not compute what it does not keep.
+        ([h, c], Trace { gates: [sigmoid(s, i), forget, tanh(s, g), sigmoid(s, o)], beside: h })
     }
 }
 
@@ -48,7 +47,6 @@ impl Stage for Projection {
     type Input<V: Copy> = [V; 0];
     type Recurrent<V: Copy> = [V; 1];
     type Late<V: Copy> = [V; 0];
-    type Unit<V: Copy> = [V; 0];
     type Prev<V: Copy> = [V; 0];
     type Next<V: Copy> = [V; 1];
 
@@ -59,7 +57,6 @@ impl Stage for Projection {
         self,
         s: S,
         chains: Chains<[S::V; 1], [S::V; 0]>,
-        _: Own<[S::V; 0], S::V>,
         _: [S::V; 0],
     ) -> Finished<Self, S::V> {
         let h = flush(s, chains.recurrent[0]);

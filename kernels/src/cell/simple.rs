@@ -1,6 +1,6 @@
 //! SimpleRNN: h' = f(W x + b_w + R h + b_r). Keras' `SimpleRNN`, PyTorch's `RNN`, ONNX' `RNN`.
 
-use super::{Chains, Finished, Own, Stage, StageKind, Trace, flush};
+use super::{Chains, Finished, Stage, StageKind, Trace, flush};
 use crate::isa::Simd;
 use crate::math;
 use crate::real::Real;
@@ -50,7 +50,6 @@ impl<F: Activation> Stage for Simple<F> {
     type Input<V: Copy> = [V; 1];
     type Recurrent<V: Copy> = [V; 1];
     type Late<V: Copy> = [V; 0];
-    type Unit<V: Copy> = [V; 0];
     type Prev<V: Copy> = [V; 0];
     type Next<V: Copy> = [V; 1];
 
@@ -61,7 +60,6 @@ impl<F: Activation> Stage for Simple<F> {
         self,
         s: S,
         chains: Chains<[S::V; 1], [S::V; 0]>,
-        _: Own<[S::V; 0], S::V>,
         _: [S::V; 0],
     ) -> Finished<Self, S::V> {
         let Chains { recurrent: [a], .. } = chains;

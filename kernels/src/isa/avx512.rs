@@ -65,7 +65,11 @@ impl Simd<f32> for Avx512 {
         div(a, b) = _mm512_div_ps(a, b);
         neg(a) = _mm512_xor_ps(a, _mm512_set1_ps(-0.0));
         abs(a) = _mm512_andnot_ps(_mm512_set1_ps(-0.0), a);
-        with_sign(a, sign) = _mm512_or_ps(a, _mm512_and_ps(_mm512_set1_ps(-0.0), sign));
+        // a | (-0.0 & sign): the table of a, -0.0 and sign, the least significant bit first, is 11111000.
+        with_sign(a, sign) = {
+            let [a, zero, sign] = [a, _mm512_set1_ps(-0.0), sign].map(|v| _mm512_castps_si512(v));
+            _mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0xF8>(a, zero, sign))
+        };
         min(a, b) = _mm512_min_ps(a, b);
         max(a, b) = _mm512_max_ps(a, b);
         select_lt(a, b, yes, no) = _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(a, b), yes, no);
@@ -126,7 +130,11 @@ impl Simd<f64> for Avx512 {
         div(a, b) = _mm512_div_pd(a, b);
         neg(a) = _mm512_xor_pd(a, _mm512_set1_pd(-0.0));
         abs(a) = _mm512_andnot_pd(_mm512_set1_pd(-0.0), a);
-        with_sign(a, sign) = _mm512_or_pd(a, _mm512_and_pd(_mm512_set1_pd(-0.0), sign));
+        // a | (-0.0 & sign): the table of a, -0.0 and sign, the least significant bit first, is 11111000.
+        with_sign(a, sign) = {
+            let [a, zero, sign] = [a, _mm512_set1_pd(-0.0), sign].map(|v| _mm512_castpd_si512(v));
+            _mm512_castsi512_pd(_mm512_ternarylogic_epi64::<0xF8>(a, zero, sign))
+        };
         min(a, b) = _mm512_min_pd(a, b);
         max(a, b) = _mm512_max_pd(a, b);
         select_lt(a, b, yes, no) = _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_NLT_UQ>(a, b), yes, no);

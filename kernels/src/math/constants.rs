@@ -25,6 +25,11 @@ pub trait Elementary: Sized + 'static {
     const EXP_NORMAL: Self;
     /// The least argument whose exponential rounds to infinity.
     const EXP_INFINITE: Self;
+    /// A magnitude from which on tanh rounds to 1; hardly greater than it must be, so that the product of the denominators of
+    /// this tanh and of a sigmoid that is FLUSH is still a number.
+    const TANH_ONE: Self;
+    /// The least normal number.
+    const LEAST_NORMAL: Self;
     /// Positive infinity.
     const INFINITY: Self;
     /// 2 atanh(s) / s as a polynomial in s².
@@ -49,6 +54,8 @@ impl Elementary for f32 {
     const HALF_COTH: &'static [f32] = &[1.0, 0.33333224, -0.022117939];
     const EXP_NORMAL: f32 = -87.33654;
     const EXP_INFINITE: f32 = 88.72284;
+    const TANH_ONE: f32 = 9.1;
+    const LEAST_NORMAL: f32 = f32::MIN_POSITIVE;
     const INFINITY: f32 = f32::INFINITY;
     const ATANH: &'static [f32] = &[2.0, 0.6666642, 0.40021527, 0.28001806, 0.28011987];
     const TAIL_END: f32 = 13.216393;
@@ -82,6 +89,8 @@ impl Elementary for f64 {
     ];
     const EXP_NORMAL: f64 = -708.3964185322641;
     const EXP_INFINITE: f64 = 709.7827128933841;
+    const TANH_ONE: f64 = 19.1;
+    const LEAST_NORMAL: f64 = f64::MIN_POSITIVE;
     const INFINITY: f64 = f64::INFINITY;
     const ATANH: &'static [f64] = &[
         2.0,

@@ -77,7 +77,7 @@ pub fn neighbourhoods<T: Float>(radius: u64) -> impl Iterator<Item = T> {
     let mut centres: Vec<f64> = (0..=120).map(|k| f64::from(k) * ln2 / 4.0).collect();
     centres.extend([126.0, 127.0, 127.5, 128.0, 149.0, 1022.0, 1023.5, 1024.0, 1075.0].map(|k| k * ln2));
     // Where results become 1, where arguments are clamped, and the ends of the types.
-    centres.extend([1.0, 8.66, 9.01, 17.33, 18.715, 19.06, 20.0, 36.737, 64.0]);
+    centres.extend([1.0, 8.66, 9.01, 9.1, 17.33, 18.715, 19.06, 19.1, 36.737, 64.0]);
     centres.extend([f64::from(f32::MAX), f64::MAX, f64::INFINITY, f64::from(f32::MIN_POSITIVE), f64::MIN_POSITIVE]);
     centres.into_iter().flat_map(|x| [x, -x]).flat_map(move |x| {
         let centre = T::from_f64(x).bits();
