@@ -207,13 +207,18 @@ impl<T: Real, C: Stage> Finish<T, C> {
         // SAFETY: the caller's promise; planes are padded to whole vectors, y has `lanes` units at this block.
         unsafe {
             for g in 0..<C::Late<()> as Block<()>>::N {
-                late[g] = at.map(|at| self.input_gate(s, at, chained::<C>() + g));
+                for row in 0..K {
+                    late[g][row] = self.input_gate(s, at[row], chained::<C>() + g);
+                }
             }
             for i in 0..<C::Prev<()> as Block<()>>::N {
-                prev[i] = at.map(|at| s.load(self.prev[i].at(at.row, unit)));
+                for row in 0..K {
+                    prev[i][row] = s.load(self.prev[i].at(at[row].row, unit));
+                }
             }
             let (next, trace) = self.stage.finish(Several(s), Chains { recurrent: acc, late }, prev);
-            for (row, at) in at.into_iter().enumerate() {
+            for row in 0..K {
+                let at = at[row];
                 for i in 0..<C::Next<()> as Block<()>>::N {
                     s.store(self.next[i].at(at.row, unit), next[i][row]);
                 }
@@ -316,7 +321,8 @@ unsafe impl<T: Real, C: Stage> Epilogue<T> for Keep<T, C> {
         // SAFETY: the caller's promise.
         unsafe {
             let trace = self.finish.trace(s, at, acc);
-            for (row, at) in at.into_iter().enumerate() {
+            for row in 0..K {
+                let at = at[row];
                 for g in 0..<C::Recurrent<()> as Block<()>>::N {
                     store_up_to(s, gates.at(at.row, g * gate + unit), trace.gates[g][row], at.lanes);
                 }

@@ -291,9 +291,9 @@ unsafe impl<T: Real, G: Blocks> Epilogue<T> for Store<T, G> {
     #[inline(always)]
     unsafe fn finish<S: Simd<T>, const K: usize>(&self, s: S, at: [At<T>; K], acc: G::Of<[S::V; K]>) {
         for g in 0..G::Of::<()>::N {
-            for (at, sum) in at.into_iter().zip(acc[g]) {
+            for row in 0..K {
                 // SAFETY: C has this row and block.
-                unsafe { store_up_to(s, self.c.place(at, g), sum, at.lanes) };
+                unsafe { store_up_to(s, self.c.place(at[row], g), acc[g][row], at[row].lanes) };
             }
         }
     }

@@ -268,7 +268,8 @@ fn lstm<T: Real, S: Simd<T>>(s: S, variant: Variant, kept: bool, mut row: Row<'_
     // The place of h' serves for i g, and then for h(c'), so that g stays.
     if new_once {
         for at in blocks.clone() {
-            let [i, g] = [0, 2].map(|g| clipped(s, variant, read(s, row.gates[g], at)));
+            let i = clipped(s, variant, read(s, row.gates[0], at));
+            let g = clipped(s, variant, read(s, row.gates[2], at));
             write(s, row.next[0], at, sigmoid_tanh(s, i, g));
         }
     }

@@ -91,7 +91,10 @@ impl<T: Real, E: Epilogue<T>> Sweep<'_, T, E> {
     fn together<S: Simd<T>, const K: usize>(&self, s: S, mut first: usize, blocks: Range<usize>) -> usize {
         let count = self.select.map_or(self.product.rows(), <[u32]>::len);
         while count - first >= K {
-            let rows = std::array::from_fn(|i| self.select.map_or(first + i, |select| select[first + i] as usize));
+            let mut rows = [0; K];
+            for i in 0..K {
+                rows[i] = self.select.map_or(first + i, |select| select[first + i] as usize);
+            }
             for block in blocks.clone() {
                 self.block::<S, K>(s, rows, block);
             }
@@ -106,14 +109,15 @@ impl<T: Real, E: Epilogue<T>> Sweep<'_, T, E> {
         let (units, heads) = (self.heads.shape().units, self.heads);
         let lanes = if K == 1 { S::LANES.min(units - block * S::LANES) } else { S::LANES };
         let heads = heads.data().as_ptr().wrapping_add(block * heads.block_len());
-        let at = rows.map(|row| At { row, block, lanes, heads });
+        let mut at = [At { row: 0, block, lanes, heads }; K];
         let mut acc = <E::Acc<[S::V; K]> as Block<[S::V; K]>>::fill([s.splat(T::ZERO); K]);
         // SAFETY: the rows and the block are the product's and the epilogue's, whose sizes were compared.
         unsafe {
-            for (i, at) in at.into_iter().enumerate() {
-                let start = self.epilogue.start(s, at);
+            for i in 0..K {
+                at[i].row = rows[i];
+                let start = self.epilogue.start(s, at[i]);
                 for g in 0..<E::Acc<()> as Block<()>>::N {
-                    let offset = at.row * self.product.row_stride() + self.gates.offset(block, g);
+                    let offset = rows[i] * self.product.row_stride() + self.gates.offset(block, g);
                     acc[g][i] = s.add(start[g], load_up_to(s, self.product.as_ptr().add(offset), lanes));
                 }
             }

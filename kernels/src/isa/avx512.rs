@@ -67,8 +67,8 @@ impl Simd<f32> for Avx512 {
         abs(a) = _mm512_andnot_ps(_mm512_set1_ps(-0.0), a);
         // a | (-0.0 & sign): the table of a, -0.0 and sign, the least significant bit first, is 11111000.
         with_sign(a, sign) = {
-            let [a, zero, sign] = [a, _mm512_set1_ps(-0.0), sign].map(|v| _mm512_castps_si512(v));
-            _mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0xF8>(a, zero, sign))
+            let (a, zero) = (_mm512_castps_si512(a), _mm512_castps_si512(_mm512_set1_ps(-0.0)));
+            _mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0xF8>(a, zero, _mm512_castps_si512(sign)))
         };
         min(a, b) = _mm512_min_ps(a, b);
         max(a, b) = _mm512_max_ps(a, b);
@@ -132,8 +132,8 @@ impl Simd<f64> for Avx512 {
         abs(a) = _mm512_andnot_pd(_mm512_set1_pd(-0.0), a);
         // a | (-0.0 & sign): the table of a, -0.0 and sign, the least significant bit first, is 11111000.
         with_sign(a, sign) = {
-            let [a, zero, sign] = [a, _mm512_set1_pd(-0.0), sign].map(|v| _mm512_castpd_si512(v));
-            _mm512_castsi512_pd(_mm512_ternarylogic_epi64::<0xF8>(a, zero, sign))
+            let (a, zero) = (_mm512_castpd_si512(a), _mm512_castpd_si512(_mm512_set1_pd(-0.0)));
+            _mm512_castsi512_pd(_mm512_ternarylogic_epi64::<0xF8>(a, zero, _mm512_castpd_si512(sign)))
         };
         min(a, b) = _mm512_min_pd(a, b);
         max(a, b) = _mm512_max_pd(a, b);

@@ -42,30 +42,42 @@ impl<T: Copy, S: Simd<T>, const K: usize> Simd<T> for Several<S, K> {
     #[inline(always)]
     unsafe fn load(self, p: *const T) -> Self::V {
         // SAFETY: the caller vouches for all of them.
-        std::array::from_fn(|i| unsafe { self.0.load(p.add(i * S::LANES)) })
+        unsafe {
+            let mut vectors = [self.0.load(p); K];
+            for i in 1..K {
+                vectors[i] = self.0.load(p.add(i * S::LANES));
+            }
+            vectors
+        }
     }
 
     #[inline(always)]
     unsafe fn load_n(self, p: *const T, n: usize) -> Self::V {
-        let of = |i| n.saturating_sub(i * S::LANES).min(S::LANES);
         // SAFETY: the caller vouches for the first n; nothing is read where none is left.
-        std::array::from_fn(|i| unsafe { self.0.load_n(p.wrapping_add(i * S::LANES), of(i)) })
+        unsafe {
+            let mut vectors = [self.0.load_n(p, n.min(S::LANES)); K];
+            for i in 1..K {
+                let from = n.min(i * S::LANES);
+                vectors[i] = self.0.load_n(p.add(from), (n - from).min(S::LANES));
+            }
+            vectors
+        }
     }
 
     #[inline(always)]
     unsafe fn store(self, p: *mut T, v: Self::V) {
-        for (i, v) in v.into_iter().enumerate() {
+        for i in 0..K {
             // SAFETY: the caller vouches for all of them.
-            unsafe { self.0.store(p.add(i * S::LANES), v) };
+            unsafe { self.0.store(p.add(i * S::LANES), v[i]) };
         }
     }
 
     #[inline(always)]
     unsafe fn store_n(self, p: *mut T, v: Self::V, n: usize) {
-        for (i, v) in v.into_iter().enumerate() {
-            let left = n.saturating_sub(i * S::LANES).min(S::LANES);
+        for i in 0..K {
+            let from = n.min(i * S::LANES);
             // SAFETY: the caller vouches for the first n; nothing is written where none is left.
-            unsafe { self.0.store_n(p.wrapping_add(i * S::LANES), v, left) };
+            unsafe { self.0.store_n(p.add(from), v[i], (n - from).min(S::LANES)) };
         }
     }
 
@@ -90,5 +102,49 @@ impl<T: Copy, S: Simd<T>, const K: usize> Simd<T> for Several<S, K> {
         max(a, b);
         select_lt(a, b, yes, no);
         ldexp(a, t);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::{Dispatch, Isa, Op};
+    use crate::real::Real;
+
+    /// Copies the first n values, or all, and the rest keeps what it had.
+    struct Copies;
+
+    impl<T: Real> Op<T> for Copies {
+        type Out = ();
+
+        fn run<S: Simd<T>>(self, s: S) {
+            let several = Several::<S, 3>(s);
+            let lanes = <Several<S, 3> as Simd<T>>::LANES;
+            assert_eq!(lanes, 3 * S::LANES);
+            let from: Vec<T> = (0..lanes).map(|i| T::from_f64(1.0 + i as f64)).collect();
+            for n in 0..=lanes {
+                let mut to = vec![T::ZERO; lanes];
+                // SAFETY: both have `lanes` values.
+                unsafe {
+                    // Only the first n may be read: what stands behind them is another allocation.
+                    let values = several.load_n(from[..n].to_vec().as_ptr(), n);
+                    several.store_n(to.as_mut_ptr(), several.add(values, several.splat(T::ONE)), n);
+                }
+                let expected = |i: usize| if i < n { T::from_f64(2.0 + i as f64) } else { T::ZERO };
+                assert!((0..lanes).all(|i| to[i] == expected(i)), "{} {n}", S::NAME);
+            }
+            let mut to = vec![T::ZERO; lanes];
+            // SAFETY: both have `lanes` values.
+            unsafe { several.store(to.as_mut_ptr(), several.load(from.as_ptr())) };
+            assert!(to == from, "{}", S::NAME);
+        }
+    }
+
+    #[test]
+    fn parts_are_where_they_should_be() {
+        for &isa in Isa::available() {
+            f32::dispatch(isa, Copies);
+            f64::dispatch(isa, Copies);
+        }
     }
 }

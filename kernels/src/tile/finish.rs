@@ -54,7 +54,10 @@ impl<T: Real, E: Epilogue<T>> Product<'_, T, E> {
                 let place = self.place(s, block);
                 // A constant where it can be one.
                 let lanes = if K == 1 { place.lanes } else { S::LANES };
-                let at = std::array::from_fn(|i| At { row: number(rows.start + i), lanes, ..place });
+                let mut at = [At { lanes, ..place }; K];
+                for i in 0..K {
+                    at[i].row = number(rows.start + i);
+                }
                 let mut acc = <E::Acc<[S::V; K]> as Block<[S::V; K]>>::fill([s.splat(T::ZERO); K]);
                 // SAFETY: the caller's promise.
                 unsafe {
