@@ -109,31 +109,30 @@ impl<T: Copy, S: Simd<T>, const K: usize> Simd<T> for Several<S, K> {
 mod tests {
     use super::*;
     use crate::isa::{Dispatch, Isa, Op};
-    use crate::real::Real;
 
-    /// Copies the first n values, or all, and the rest keeps what it had.
-    struct Copies;
+    /// Adds 1 to the first n values, for every n.
+    struct Parts;
 
-    impl<T: Real> Op<T> for Copies {
+    impl<T: Copy + PartialEq + From<u8>> Op<T> for Parts {
         type Out = ();
 
         fn run<S: Simd<T>>(self, s: S) {
             let several = Several::<S, 3>(s);
             let lanes = <Several<S, 3> as Simd<T>>::LANES;
             assert_eq!(lanes, 3 * S::LANES);
-            let from: Vec<T> = (0..lanes).map(|i| T::from_f64(1.0 + i as f64)).collect();
+            let from: Vec<T> = (0..lanes).map(|i| T::from(1 + i as u8)).collect();
             for n in 0..=lanes {
-                let mut to = vec![T::ZERO; lanes];
+                let mut to = vec![T::from(0); lanes];
                 // SAFETY: both have `lanes` values.
                 unsafe {
                     // Only the first n may be read: what stands behind them is another allocation.
                     let values = several.load_n(from[..n].to_vec().as_ptr(), n);
-                    several.store_n(to.as_mut_ptr(), several.add(values, several.splat(T::ONE)), n);
+                    several.store_n(to.as_mut_ptr(), several.add(values, several.splat(T::from(1))), n);
                 }
-                let expected = |i: usize| if i < n { T::from_f64(2.0 + i as f64) } else { T::ZERO };
+                let expected = |i: usize| T::from(if i < n { 2 + i as u8 } else { 0 });
                 assert!((0..lanes).all(|i| to[i] == expected(i)), "{} {n}", S::NAME);
             }
-            let mut to = vec![T::ZERO; lanes];
+            let mut to = vec![T::from(0); lanes];
             // SAFETY: both have `lanes` values.
             unsafe { several.store(to.as_mut_ptr(), several.load(from.as_ptr())) };
             assert!(to == from, "{}", S::NAME);
@@ -143,8 +142,8 @@ mod tests {
     #[test]
     fn parts_are_where_they_should_be() {
         for &isa in Isa::available() {
-            f32::dispatch(isa, Copies);
-            f64::dispatch(isa, Copies);
+            f32::dispatch(isa, Parts);
+            f64::dispatch(isa, Parts);
         }
     }
 }
