@@ -45,7 +45,10 @@ pub trait Stage: Copy + Debug + Send + Sync + 'static {
 }
 
 /// The state after a step, and what the backward pass needs of the step.
-pub type Finished<C, V> = (<C as Stage>::Next<V>, Trace<<C as Stage>::Recurrent<V>, V>);
+pub type Finished<C, V> = (<C as Stage>::Next<V>, TraceOf<C, V>);
+
+/// The trace of a stage.
+pub type TraceOf<C, V> = Trace<<C as Stage>::Recurrent<V>, V>;
 
 /// What a step leaves for the backward pass.
 #[derive(Clone, Copy, Debug)]

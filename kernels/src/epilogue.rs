@@ -1,7 +1,7 @@
 //! The epilogue that is a cell: finished chains in, new state out.
 
 use crate::block::Block;
-use crate::cell::{Chains, Stage, Trace};
+use crate::cell::{Chains, Stage, TraceOf};
 use crate::gemm::{GateStrides, check_selection, load_up_to, store_up_to};
 use crate::isa::{Dispatch, Isa, Several, Simd};
 use crate::mat::{MatMut, MatRef};
@@ -199,7 +199,7 @@ impl<T: Real, C: Stage> Finish<T, C> {
         s: S,
         at: [At<T>; K],
         acc: C::Recurrent<[S::V; K]>,
-    ) -> Trace<C::Recurrent<[S::V; K]>, [S::V; K]> {
+    ) -> TraceOf<C, [S::V; K]> {
         let zero = [s.splat(T::ZERO); K];
         let mut late = <C::Late<[S::V; K]> as Block<[S::V; K]>>::fill(zero);
         let mut prev = <C::Prev<[S::V; K]> as Block<[S::V; K]>>::fill(zero);

@@ -44,8 +44,8 @@ impl<T: Copy, S: Simd<T>, const K: usize> Simd<T> for Several<S, K> {
         // SAFETY: the caller vouches for all of them.
         unsafe {
             let mut vectors = [self.0.load(p); K];
-            for i in 1..K {
-                vectors[i] = self.0.load(p.add(i * S::LANES));
+            for (i, vector) in vectors.iter_mut().enumerate().skip(1) {
+                *vector = self.0.load(p.add(i * S::LANES));
             }
             vectors
         }
@@ -56,9 +56,9 @@ impl<T: Copy, S: Simd<T>, const K: usize> Simd<T> for Several<S, K> {
         // SAFETY: the caller vouches for the first n; nothing is read where none is left.
         unsafe {
             let mut vectors = [self.0.load_n(p, n.min(S::LANES)); K];
-            for i in 1..K {
+            for (i, vector) in vectors.iter_mut().enumerate().skip(1) {
                 let from = n.min(i * S::LANES);
-                vectors[i] = self.0.load_n(p.add(from), (n - from).min(S::LANES));
+                *vector = self.0.load_n(p.add(from), (n - from).min(S::LANES));
             }
             vectors
         }
@@ -66,18 +66,18 @@ impl<T: Copy, S: Simd<T>, const K: usize> Simd<T> for Several<S, K> {
 
     #[inline(always)]
     unsafe fn store(self, p: *mut T, v: Self::V) {
-        for i in 0..K {
+        for (i, v) in v.into_iter().enumerate() {
             // SAFETY: the caller vouches for all of them.
-            unsafe { self.0.store(p.add(i * S::LANES), v[i]) };
+            unsafe { self.0.store(p.add(i * S::LANES), v) };
         }
     }
 
     #[inline(always)]
     unsafe fn store_n(self, p: *mut T, v: Self::V, n: usize) {
-        for i in 0..K {
+        for (i, v) in v.into_iter().enumerate() {
             let from = n.min(i * S::LANES);
             // SAFETY: the caller vouches for the first n; nothing is written where none is left.
-            unsafe { self.0.store_n(p.add(from), v[i], (n - from).min(S::LANES)) };
+            unsafe { self.0.store_n(p.add(from), v, (n - from).min(S::LANES)) };
         }
     }
 

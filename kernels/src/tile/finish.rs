@@ -55,8 +55,8 @@ impl<T: Real, E: Epilogue<T>> Product<'_, T, E> {
                 // A constant where it can be one.
                 let lanes = if K == 1 { place.lanes } else { S::LANES };
                 let mut at = [At { lanes, ..place }; K];
-                for i in 0..K {
-                    at[i].row = number(rows.start + i);
+                for (i, at) in at.iter_mut().enumerate() {
+                    at.row = number(rows.start + i);
                 }
                 let mut acc = <E::Acc<[S::V; K]> as Block<[S::V; K]>>::fill([s.splat(T::ZERO); K]);
                 // SAFETY: the caller's promise.
