@@ -143,3 +143,57 @@ fn halves<T: Real, S: Simd<T>>(s: S, x: S::V, magic: T) -> (S::V, S::V, S::V) {
     let r = s.fnma(n, s.splat(T::HALF_LN2), x);
     (t, r, polynomial(s, s.mul(r, r), T::HALF_COTH))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::{Dispatch, Isa, Op};
+
+    /// sigmoid(x) tanh(y), LANES values at a time.
+    struct Products<'a>(&'a [(f32, f32)]);
+
+    impl Op<f32> for Products<'_> {
+        type Out = Vec<f32>;
+
+        fn run<S: Simd<f32>>(self, s: S) -> Vec<f32> {
+            let mut products = Vec::new();
+            for part in self.0.chunks_exact(S::LANES) {
+                let (x, y): (Vec<f32>, Vec<f32>) = part.iter().copied().unzip();
+                let mut product = vec![f32::NAN; S::LANES];
+                // SAFETY: each has LANES values.
+                unsafe { s.store(product.as_mut_ptr(), sigmoid_tanh(s, s.load(x.as_ptr()), s.load(y.as_ptr()))) };
+                products.extend(product);
+            }
+            products
+        }
+    }
+
+    /// Pairs of arguments of both signs, a multiple of any LANES.
+    fn pairs() -> Vec<(f32, f32)> {
+        let magnitudes =
+            [0.0, 1e-39, 1e-20, 0.01, 0.2, 0.5, 1.3, 4.0, 9.0, 9.2, 20.0, 40.0, 68.0, 80.0, 88.0, f32::INFINITY];
+        let signed = magnitudes.iter().flat_map(|&m| [m, -m]).chain([f32::NAN; 16]);
+        let all: Vec<f32> = signed.collect();
+        all.iter().flat_map(|&x| all.iter().map(move |&y| (x, y))).collect()
+    }
+
+    #[test]
+    fn a_product_divides_once_and_is_as_exact() {
+        let pairs = pairs();
+        let first = f32::dispatch(Isa::available()[0], Products(&pairs));
+        for &isa in Isa::available() {
+            for ((&(x, y), product), first) in pairs.iter().zip(f32::dispatch(isa, Products(&pairs))).zip(&first) {
+                let sigmoid = 1.0 / (1.0 + (-f64::from(x)).exp());
+                // A subnormal argument counts as 0.
+                let truth = if y.abs() < f32::MIN_POSITIVE { sigmoid * 0.0 } else { sigmoid * f64::from(y).tanh() };
+                let ulp = f64::from(f32::EPSILON) * 2f64.powi((truth.abs().max(1e-37)).log2().floor() as i32);
+                let near = (f64::from(product) - truth).abs() <= 7.0 * ulp;
+                let none = sigmoid < f64::from(f32::FLUSH) && product == 0.0;
+                let what = format!("{x:e} {y:e} on {}: {product:e}, not {truth:e}", isa.name());
+                assert!(near || none || truth.is_nan() && product.is_nan(), "{what}");
+                assert!(product.is_nan() || product.is_sign_negative() == y.is_sign_negative(), "{what}");
+                assert!(product.to_bits() == first.to_bits() || product.is_nan() && first.is_nan(), "{what}");
+            }
+        }
+    }
+}

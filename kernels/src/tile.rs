@@ -7,8 +7,8 @@
 //! registers from start to finish, unless it is to be recorded, which is not worth code of its own. More rows are cut into
 //! chunks. For a chunk and a group of unit blocks, tiles of the chunk's rows pass over the weights, and each prefetches its
 //! share of the next group's weights. Sums that start from memory, or are stored as they are, stand in their places; else
-//! all rows are started before, on the stack, or finished behind, one after the other, so that the processor overlaps the
-//! long latencies of their activations.
+//! all rows are started before, on the stack, or finished behind, two at a time, so that the processor overlaps the long
+//! latencies of their activations.
 
 mod finish;
 
