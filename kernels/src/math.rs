@@ -155,6 +155,7 @@ mod tests {
     impl Op<f32> for Products<'_> {
         type Out = Vec<f32>;
 
+        #[inline(always)]
         fn run<S: Simd<f32>>(self, s: S) -> Vec<f32> {
             let mut products = Vec::new();
             for part in self.0.chunks_exact(S::LANES) {

@@ -116,6 +116,7 @@ mod tests {
     impl<T: Copy + PartialEq + From<u8>> Op<T> for Parts {
         type Out = ();
 
+        #[inline(always)]
         fn run<S: Simd<T>>(self, s: S) {
             let several = Several::<S, 3>(s);
             let lanes = <Several<S, 3> as Simd<T>>::LANES;
