@@ -7,7 +7,7 @@
 //! [head 0] ... [head n-1]  [k=0: gate 0] ... [k=0: gate G-1]  [k=1: gate 0] ...  [k=K-1: gate G-1]
 //! ```
 //!
-//! Heads are what a unit has once: biases of gates that start a chain, then per-unit vectors such as peepholes.
+//! Heads are what a unit has once: biases of gates that start a chain.
 //! Units past the last are zero, so that a tail block is computed like any other and stored with a lane mask.
 
 use crate::buf::Buf;

@@ -41,7 +41,7 @@ pub(crate) unsafe trait Epilogue<T: Real>: Copy {
     /// Takes the finished chains of a block, of K rows.
     ///
     /// # Safety
-    /// As for `start`; no two of the rows are the same.
+    /// As for `start`, for each of the rows, which are of one block. (The same row twice is stored twice, alike.)
     unsafe fn finish<S: Simd<T>, const K: usize>(&self, s: S, at: [At<T>; K], acc: Self::Acc<[S::V; K]>);
 
     /// Where what the chains start from stands, a whole vector each, for the rows and blocks from `at` on; None: it does not
