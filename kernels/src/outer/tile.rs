@@ -66,12 +66,6 @@ impl<T: Real, S: Simd<T>> Tiles<T, S> {
     pub(super) unsafe fn run(s: S, corner: &Corner<T>, columns: usize) {
         let vectors = columns.div_ceil(S::LANES);
         let kernel = Self::KERNELS[vectors - 1];
-        // The tile below is the next one: its part of C comes from afar.
-        for m in Self::ROWS..2 * Self::ROWS {
-            for u in 0..vectors {
-                s.prefetch(corner.c.wrapping_add(m * corner.row_stride + u * S::LANES));
-            }
-        }
         // SAFETY: the caller's promise: a whole tile has all rows and vectors.
         unsafe {
             if corner.rows == Self::ROWS && columns == vectors * S::LANES {
@@ -147,8 +141,15 @@ unsafe fn add<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corner:
                 }
             }
         }
-        let mut first = 0;
+        // The tile below is the next one. Its part of C comes from afar: asked for all at once it would fill the queue of
+        // what the first cache level misses.
+        let (mut first, mut below, mut asked) = (0, c.wrapping_add(R * row_stride), 1);
         while k - first >= TURN {
+            for u in 0..U {
+                s.prefetch(below.wrapping_add(u * S::LANES));
+            }
+            below = below.wrapping_add(if asked < R { row_stride } else { 0 });
+            asked += 1;
             for i in first..first + TURN {
                 link::<T, S, R, U>(s, &mut acc, &values, &vectors, i);
             }
