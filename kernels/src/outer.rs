@@ -2,9 +2,8 @@
 //!
 //! Of both sides a row is a link of every chain, so nothing is transposed: rows are copied to panels as they stand, a
 //! vector of columns after the other, and a tile takes single values of A's and vectors of B's. Chains run over all rows in
-//! ascending order. They are cut into chunks of rows, of which B's stay in the first cache level, and go on from what the
-//! last chunk stored in C. Tiles are whole: one at an edge of C is computed on the stack. Where C is large, a few chunks pass
-//! over a part of it that stays in the second level before the next.
+//! ascending order. They are cut into chunks of rows, of which a strip of B's stays in the first cache level, and go on from
+//! what the last chunk stored in C. Tiles are whole: one at an edge of C is computed on the stack.
 
 mod tile;
 
@@ -12,7 +11,7 @@ use crate::buf::padded;
 use crate::isa::{Isa, Op, Simd};
 use crate::mat::MatMut;
 use crate::real::Real;
-use crate::seq::{RowWalk, SeqRef};
+use crate::seq::SeqRef;
 use crate::shape::ShapeError;
 use crate::tile::part;
 use std::ops::Range;
@@ -21,18 +20,8 @@ use tile::{Corner, Tiles, pack};
 /// Most rows of a chunk.
 const CHUNK: usize = 160;
 
-/// Chunks that are packed at once where C is large: it comes from afar once for all of them. A small one stays in the second
-/// level anyway, and what was packed rather in the first.
-const AT_ONCE: usize = 4;
-
-/// Bytes of all C together from which they are large.
-const LARGE: usize = 2 << 20;
-
 /// Columns of A that are packed at once, a multiple of all vectors and tiles.
 const COLUMNS: usize = 512;
-
-/// Bytes of a row of the part of C that chunks pass over one after the other: of 512 rows they are half of an L2 of 2 MB.
-const WIDTH: usize = 2 << 10;
 
 /// Sums over the T N rows of sequences.
 #[derive(Debug)]
@@ -83,22 +72,16 @@ impl<T: Real> Outer<'_, '_, T> {
         padded::<T>(columns).saturating_add(padded::<T>(1))
     }
 
-    /// Values of scratch for T N rows, M columns of A, and the rows and columns of each C; `usize::MAX` where they cannot be
-    /// counted.
-    pub fn room(rows: usize, columns: usize, c: impl Iterator<Item = [usize; 2]>) -> usize {
-        let (mut panels, mut values) = (padded::<T>(columns.min(COLUMNS)), 0usize);
-        for [rows, cols] in c {
-            panels = panels.saturating_add(padded::<T>(cols));
-            values = values.saturating_add(rows.saturating_mul(cols));
-        }
-        let chunks = rows.div_ceil(CHUNK).min(chunks_at_once::<T>(values));
-        panels.saturating_mul(chunks * CHUNK).saturating_add(Self::sums(columns))
+    /// Values of scratch for M columns of A, and the columns of each C; `usize::MAX` where they cannot be counted.
+    pub fn room(columns: usize, c: impl Iterator<Item = usize>) -> usize {
+        let panels = c.fold(Self::block(columns), |panels, columns| panels.saturating_add(padded::<T>(columns)));
+        panels.saturating_mul(CHUNK).saturating_add(Self::sums(columns))
     }
-}
 
-/// Chunks that are packed at once for so many values of all C together.
-fn chunks_at_once<T>(values: usize) -> usize {
-    if values.saturating_mul(size_of::<T>()) < LARGE { 1 } else { AT_ONCE }
+    /// Columns of a panel of A.
+    fn block(columns: usize) -> usize {
+        padded::<T>(columns.min(COLUMNS))
+    }
 }
 
 /// The body of [`Outer::run`] for one element type.
@@ -115,8 +98,8 @@ pub(crate) fn outer<T: Real>(args: Outer<'_, '_, T>) -> Result<(), ShapeError> {
         }
     }
     let uncounted = ShapeError { argument: "left rows", expected: usize::MAX, found: shape.time };
-    let rows = shape.time.checked_mul(shape.batch).ok_or(uncounted)?;
-    let room = Outer::<T>::room(rows, shape.channels, args.terms.iter().map(|term| [term.c.rows(), term.columns()]));
+    shape.time.checked_mul(shape.batch).ok_or(uncounted)?;
+    let room = Outer::<T>::room(shape.channels, args.terms.iter().map(OuterTerm::columns));
     ShapeError::at_least("room", room, args.room.len())?;
     T::dispatch(args.isa, Sweep(args));
     Ok(())
@@ -139,22 +122,20 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
                 (0..term.c.rows()).for_each(|row| term.c.row_mut(row).unwrap_or_default().fill(T::ZERO));
             }
         }
-        let values: usize = terms.iter().map(|term| term.c.rows() * term.columns()).sum();
         let each = count.div_ceil(count.div_ceil(CHUNK).max(1)).max(1);
-        let at_once = chunks_at_once::<T>(values) * each;
-        for first in (0..count).step_by(at_once) {
-            let chunks = Chunks { count: at_once.min(count - first), each };
-            let (a, b) = room.split_at_mut(padded::<T>(columns.min(COLUMNS)) * chunks.rows());
+        let (a, b) = room.split_at_mut(Outer::<T>::block(columns) * CHUNK);
+        for first in (0..count).step_by(each) {
+            let rows = first..count.min(first + each);
             let mut rest = &mut *b;
             for term in &*terms {
-                let (own, others) = rest.split_at_mut(padded::<T>(term.columns()) * chunks.rows());
-                chunks.pack(s, skipped(term.right, first), 0..term.columns(), own, None);
+                let (own, others) = rest.split_at_mut(padded::<T>(term.columns()) * CHUNK);
+                pack_rows(s, term.right, rows.clone(), 0..term.columns(), own, None);
                 rest = others;
             }
             for from in (0..columns).step_by(COLUMNS) {
                 let Some(range) = touched(terms, from..columns.min(from + COLUMNS)) else { continue };
-                chunks.pack(s, skipped(left, first), range.clone(), a, Some(&mut sums[range.start..]));
-                block(s, terms, range, [&*a, &*b], chunks, onto || first > 0);
+                pack_rows(s, left, rows.clone(), range.clone(), a, Some(&mut sums[range.start..]));
+                block(s, terms, range, [&*a, &*b], rows.len(), onto || first > 0);
             }
         }
         for term in terms {
@@ -164,57 +145,25 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
     }
 }
 
-/// A walk over the rows from number `first` on.
+/// Packs some columns of some rows, and adds them up to `sums`.
 #[inline(always)]
-fn skipped<T>(rows: SeqRef<'_, T>, first: usize) -> RowWalk<'_, T> {
-    let mut walk = rows.walk(None);
-    walk.skip(first);
-    walk
-}
-
-/// Rows that are packed at once.
-#[derive(Clone, Copy)]
-struct Chunks {
-    /// All rows.
-    count: usize,
-    /// Rows of a chunk, but of the last: chunks share evenly.
-    each: usize,
-}
-
-impl Chunks {
-    /// Rows of all panels together, each as long as the longest chunk.
-    fn rows(self) -> usize {
-        self.count.div_ceil(self.each) * CHUNK
+fn pack_rows<T: Real, S: Simd<T>>(
+    s: S,
+    sequence: SeqRef<'_, T>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    to: &mut [T],
+    sums: Option<&mut [T]>,
+) {
+    let mut walk = sequence.walk(None);
+    walk.skip(rows.start);
+    let mut pointers = [std::ptr::null(); CHUNK];
+    for pointer in &mut pointers[..rows.len()] {
+        *pointer = walk.next().1;
     }
-
-    /// The rows of each chunk, with its number.
-    #[inline(always)]
-    fn iter(self) -> impl Iterator<Item = (usize, usize)> {
-        (0..self.count).step_by(self.each).map(move |first| self.each.min(self.count - first)).enumerate()
-    }
-
-    /// Packs some columns of the next rows, a panel for each chunk, and adds them up to `sums`.
-    #[inline(always)]
-    fn pack<T: Real, S: Simd<T>>(
-        self,
-        s: S,
-        mut rows: RowWalk<'_, T>,
-        columns: Range<usize>,
-        to: &mut [T],
-        mut sums: Option<&mut [T]>,
-    ) {
-        let len = padded::<T>(columns.len()) * CHUNK;
-        for (number, k) in self.iter() {
-            let mut pointers = [std::ptr::null(); CHUNK];
-            for pointer in &mut pointers[..k] {
-                *pointer = rows.next().1;
-            }
-            let to = &mut to[number * len..][..len];
-            let sums = sums.as_deref_mut().map(<[T]>::as_mut_ptr);
-            // SAFETY: these are rows with these columns, and the panel and the sums have room for as many, padded.
-            unsafe { pack(s, &pointers[..k], columns.clone(), to.as_mut_ptr(), CHUNK, sums) };
-        }
-    }
+    let sums = sums.map(<[T]>::as_mut_ptr);
+    // SAFETY: these are rows with these columns, and the panel and the sums have room for as many, padded.
+    unsafe { pack(s, &pointers[..rows.len()], columns, to.as_mut_ptr(), CHUNK, sums) };
 }
 
 /// The columns of A in `block` that terms need, and what is between them.
@@ -231,34 +180,25 @@ fn touched<T: Real>(terms: &[OuterTerm<'_, T>], block: Range<usize>) -> Option<R
     all
 }
 
-/// What these chunks add to the rows of each C that come from these packed columns of A: to what it holds if `onto`.
+/// What `k` rows add to the rows of each C that come from these packed columns of A: to what it holds if `onto`.
 #[inline(always)]
 fn block<T: Real, S: Simd<T>>(
     s: S,
     terms: &mut [OuterTerm<'_, T>],
     packed: Range<usize>,
     [a, mut b]: [&[T]; 2],
-    chunks: Chunks,
+    k: usize,
     onto: bool,
 ) {
-    let widest = Tiles::<T, S>::BLOCKS * S::LANES;
-    let width = (WIDTH / size_of::<T>() / widest).max(1) * widest;
     for term in terms {
-        let columns = term.columns();
-        let (own, rest) = b.split_at(padded::<T>(columns) * chunks.rows());
+        let (mut from, end) = (0, term.columns());
+        let (own, rest) = b.split_at(padded::<T>(end) * CHUNK);
         b = rest;
-        for first in (0..columns).step_by(width) {
-            for (number, k) in chunks.iter() {
-                let a = &a[number * padded::<T>(packed.len()) * CHUNK..];
-                let b = &own[number * padded::<T>(columns) * CHUNK..];
-                let (mut from, end) = (first, columns.min(first + width));
-                while from < end {
-                    let vectors = part((end - from).div_ceil(S::LANES), Tiles::<T, S>::BLOCKS);
-                    let strip = from..end.min(from + vectors * S::LANES);
-                    from = strip.end;
-                    strip_of(s, term, packed.clone(), [a, &b[strip.start * CHUNK..]], strip, k, onto || number > 0);
-                }
-            }
+        while from < end {
+            let vectors = part((end - from).div_ceil(S::LANES), Tiles::<T, S>::BLOCKS);
+            let strip = from..end.min(from + vectors * S::LANES);
+            from = strip.end;
+            strip_of(s, term, packed.clone(), [a, &own[strip.start * CHUNK..]], strip, k, onto);
         }
     }
 }
