@@ -3,8 +3,10 @@
 //! Of both sides a row is a link of every chain, so nothing is transposed: rows are copied to panels as they stand, a
 //! vector of columns after the other, and a tile takes single values of A's and vectors of B's. Chains run over all rows in
 //! ascending order. They are cut into chunks of rows, of which a strip of B's stays in the first cache level, and go on from
-//! what the last chunk stored in C. Tiles are whole: one at an edge of C is computed on the stack.
+//! what the last chunk stored in C. Tiles are whole: one at an edge of C is computed on the stack. Each asks for some lines of
+//! what is packed next.
 
+mod ahead;
 mod tile;
 
 use crate::buf::padded;
@@ -14,6 +16,7 @@ use crate::real::Real;
 use crate::seq::SeqRef;
 use crate::shape::ShapeError;
 use crate::tile::part;
+use ahead::Ahead;
 use std::ops::Range;
 use tile::{Corner, Tiles, pack};
 
@@ -123,6 +126,7 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
             }
         }
         let each = count.div_ceil(count.div_ceil(CHUNK).max(1)).max(1);
+        let touching = touched(terms, 0..columns).unwrap_or(0..0);
         let (a, b) = room.split_at_mut(Outer::<T>::block(columns) * CHUNK);
         for first in (0..count).step_by(each) {
             let rows = first..count.min(first + each);
@@ -132,10 +136,16 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
                 pack_rows(s, term.right, rows.clone(), 0..term.columns(), own, None);
                 rest = others;
             }
-            for from in (0..columns).step_by(COLUMNS) {
-                let Some(range) = touched(terms, from..columns.min(from + COLUMNS)) else { continue };
-                pack_rows(s, left, rows.clone(), range.clone(), a, Some(&mut sums[range.start..]));
-                block(s, terms, range, [&*a, &*b], rows.len(), onto || first > 0);
+            for from in touching.clone().step_by(COLUMNS) {
+                let of = |from: usize| from..touching.end.min(from + COLUMNS);
+                let Some(columns) = touched(terms, of(from)) else { continue };
+                pack_rows(s, left, rows.clone(), columns.clone(), a, Some(&mut sums[columns.start..]));
+                let mut ahead = if of(from).end < touching.end {
+                    Ahead::new(left, rows.clone(), of(from + COLUMNS))
+                } else {
+                    Ahead::new(left, rows.end..count.min(rows.end + each), of(touching.start))
+                };
+                Block { columns, a: &*a, k: rows.len(), onto: onto || first > 0 }.add(s, terms, &*b, &mut ahead);
             }
         }
         for term in terms {
@@ -155,8 +165,7 @@ fn pack_rows<T: Real, S: Simd<T>>(
     to: &mut [T],
     sums: Option<&mut [T]>,
 ) {
-    let mut walk = sequence.walk(None);
-    walk.skip(rows.start);
+    let mut walk = sequence.walk_from(rows.start);
     let mut pointers = [std::ptr::null(); CHUNK];
     for pointer in &mut pointers[..rows.len()] {
         *pointer = walk.next().1;
@@ -180,56 +189,61 @@ fn touched<T: Real>(terms: &[OuterTerm<'_, T>], block: Range<usize>) -> Option<R
     all
 }
 
-/// What `k` rows add to the rows of each C that come from these packed columns of A: to what it holds if `onto`.
-#[inline(always)]
-fn block<T: Real, S: Simd<T>>(
-    s: S,
-    terms: &mut [OuterTerm<'_, T>],
-    packed: Range<usize>,
-    [a, mut b]: [&[T]; 2],
+/// Columns of a chunk of A's rows, packed.
+struct Block<'a, T> {
+    columns: Range<usize>,
+    a: &'a [T],
+    /// Rows of the chunk.
     k: usize,
+    /// Whether sums go on from what C holds.
     onto: bool,
-) {
-    for term in terms {
-        let (mut from, end) = (0, term.columns());
-        let (own, rest) = b.split_at(padded::<T>(end) * CHUNK);
-        b = rest;
-        while from < end {
-            let vectors = part((end - from).div_ceil(S::LANES), Tiles::<T, S>::BLOCKS);
-            let strip = from..end.min(from + vectors * S::LANES);
-            from = strip.end;
-            strip_of(s, term, packed.clone(), [a, &own[strip.start * CHUNK..]], strip, k, onto);
-        }
-    }
 }
 
-/// A strip of a C, tile by tile.
-#[inline(always)]
-fn strip_of<T: Real, S: Simd<T>>(
-    s: S,
-    term: &mut OuterTerm<'_, T>,
-    packed: Range<usize>,
-    [a, b]: [&[T]; 2],
-    strip: Range<usize>,
-    k: usize,
-    onto: bool,
-) {
-    let (rows, row_stride) = (term.c.rows(), term.c.row_stride());
-    let own = packed.start.max(term.from)..packed.end.min(term.from + rows);
-    let c = term.c.as_mut_ptr();
-    for row in own.clone().step_by(Tiles::<T, S>::ROWS) {
-        let corner = Corner {
-            a: a.as_ptr(),
-            column: row - packed.start,
-            b: b.as_ptr(),
-            stride: CHUNK,
-            k,
-            onto,
-            c: c.wrapping_add((row - term.from) * row_stride + strip.start),
-            row_stride,
-            rows: Tiles::<T, S>::ROWS.min(own.end - row),
-        };
-        // SAFETY: the columns were packed, and C has these rows and columns.
-        unsafe { Tiles::<T, S>::run(s, &corner, strip.len()) };
+impl<T: Real> Block<'_, T> {
+    /// What these rows add to the rows of each C that come from these columns; `b` has the columns of each B.
+    #[inline(always)]
+    fn add<S: Simd<T>>(&self, s: S, terms: &mut [OuterTerm<'_, T>], mut b: &[T], ahead: &mut Ahead<'_, T>) {
+        for term in terms {
+            let (mut from, end) = (0, term.columns());
+            let (own, rest) = b.split_at(padded::<T>(end) * CHUNK);
+            b = rest;
+            while from < end {
+                let vectors = part((end - from).div_ceil(S::LANES), Tiles::<T, S>::BLOCKS);
+                let strip = from..end.min(from + vectors * S::LANES);
+                from = strip.end;
+                self.strip(s, term, &own[strip.start * CHUNK..], strip, ahead);
+            }
+        }
+    }
+
+    /// A strip of a C, tile by tile.
+    #[inline(always)]
+    fn strip<S: Simd<T>>(
+        &self,
+        s: S,
+        term: &mut OuterTerm<'_, T>,
+        b: &[T],
+        strip: Range<usize>,
+        ahead: &mut Ahead<'_, T>,
+    ) {
+        let (rows, row_stride) = (term.c.rows(), term.c.row_stride());
+        let own = self.columns.start.max(term.from)..self.columns.end.min(term.from + rows);
+        let c = term.c.as_mut_ptr();
+        for row in own.clone().step_by(Tiles::<T, S>::ROWS) {
+            ahead.ask(s);
+            let corner = Corner {
+                a: self.a.as_ptr(),
+                column: row - self.columns.start,
+                b: b.as_ptr(),
+                stride: CHUNK,
+                k: self.k,
+                onto: self.onto,
+                c: c.wrapping_add((row - term.from) * row_stride + strip.start),
+                row_stride,
+                rows: Tiles::<T, S>::ROWS.min(own.end - row),
+            };
+            // SAFETY: the columns were packed, and C has these rows and columns.
+            unsafe { Tiles::<T, S>::run(s, &corner, strip.len()) };
+        }
     }
 }

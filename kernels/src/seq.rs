@@ -182,6 +182,14 @@ impl<'a, T> SeqRef<'a, T> {
         let shape = self.shape.folded();
         RowWalk { base: self.ptr, step: self.ptr, row: self.ptr, shape, left: shape.batch, number: 0, select }
     }
+
+    /// All rows from this one on.
+    #[inline(always)]
+    pub(crate) fn walk_from(&self, row: usize) -> RowWalk<'a, T> {
+        let mut walk = self.walk(None);
+        walk.skip(row);
+        walk
+    }
 }
 
 /// Walks over the rows of a sequence without a division a row.
