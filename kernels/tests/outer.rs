@@ -147,9 +147,9 @@ fn blocks_and_chunks_meet() {
     }
 }
 
-/// A C too large for the caches, over which several chunks pass part by part, more than once: some of its values.
+/// A C too large for the caches, over which several chunks of more columns than are packed at once pass: some of its values.
 #[test]
-fn chunks_pass_over_parts_of_a_large_c() {
+fn chunks_pass_over_a_large_c() {
     let sizes = Sizes { time: 13, batch: 51, columns: 530, terms: [[5, 520, 517], [0; 3]] };
     let [from, rows, cols] = sizes.terms[0];
     let (a, b) = (values::<f64>(13 * 51 * (530 + 1), 1), values::<f64>(13 * 51 * cols, 2));
@@ -193,6 +193,17 @@ fn gaps_between_rows_stay() {
                 assert_eq!(c.to_bits(), expected.to_bits(), "[{i}, {j}] of [{rows}, {cols}] on {}", isa.name());
             }
         }
+    }
+}
+
+/// Rows of which nothing is to be summed are not walked: without columns there may be any number of them.
+#[test]
+fn rows_without_columns_are_passed_over() {
+    let rows = SeqRef::new(&[], SeqShape::time_major(usize::MAX, 1, 0)).unwrap();
+    let mut room = vec![f32::NAN; Outer::<f32>::room(0, [0].into_iter())];
+    for &isa in Isa::available() {
+        let mut terms = [OuterTerm { from: 0, right: rows, c: MatMut::dense(&mut [], 0, 0).unwrap(), sums: &mut [] }];
+        Outer { isa, left: rows, terms: &mut terms, onto: false, room: &mut room }.run().unwrap();
     }
 }
 

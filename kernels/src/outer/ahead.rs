@@ -5,7 +5,8 @@ use crate::isa::Simd;
 use crate::seq::{RowWalk, SeqRef};
 use std::ops::Range;
 
-/// Lines that each tile asks for. A chunk of [`super::COLUMNS`] of A has ten times as many as a strip of it has tiles.
+/// Lines that each tile asks for: enough for all of A's next columns where a C has ten strips. More at once would fill the
+/// queue of what the first cache level misses.
 const LINES: usize = 8;
 
 /// Columns of some rows, a cache line after the other.
