@@ -29,7 +29,8 @@ pub struct StepState<'a, 'b, T> {
     pub next: &'a mut [MatMut<'b, T>],
     /// A second place for the first of `next`, `[N, H]`: the layer's output.
     pub y: Option<MatMut<'a, T>>,
-    /// One value a row, `[N]`, for stages that have such: the attention of a GRU's update gate. Else 0.
+    /// One value a row, `[N]`, where a stage of [`General`](crate::general::General) has such: the attention of a GRU's update
+    /// gate. Else none.
     pub row: Option<&'a [T]>,
     /// The rows to compute; `None`: all. Others are not touched.
     pub select: Option<&'a [u32]>,
@@ -148,9 +149,8 @@ impl<T: Real, C: Stage> Finish<T, C> {
             ShapeError::same("y rows", rows, y.rows())?;
             ShapeError::same("y columns", units, y.cols())?;
         }
-        if let Some(row) = state.row {
-            ShapeError::same("row", rows, row.len())?;
-        }
+        // No stage here has such values: attention is an option of cells, which go the general way.
+        ShapeError::same("row", 0, state.row.map_or(0, <[T]>::len))?;
         check_selection(state.select, 1, rows)
     }
 

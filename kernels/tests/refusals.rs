@@ -168,7 +168,7 @@ impl Sizes {
             prev: &[[3, 8]],
             next: &[[3, 8], [3, 9]],
             y: [3, 5],
-            row: Some(3),
+            row: None,
             select: Some(&[2]),
             product: None,
             order: GateOrder::Major,
@@ -243,7 +243,7 @@ fn steps_name_what_does_not_fit() {
         assert_eq!(Sizes { next: &[[3, 8], [3, 7]], ..good }.run(), error("next columns", 8, 7));
         assert_eq!(Sizes { y: [2, 5], ..good }.run(), error("y rows", 3, 2));
         assert_eq!(Sizes { y: [3, 6], ..good }.run(), error("y columns", 5, 6));
-        assert_eq!(Sizes { row: Some(2), ..good }.run(), error("row", 3, 2));
+        assert_eq!(Sizes { row: Some(3), ..good }.run(), error("row", 0, 3));
         assert_eq!(Sizes { trace: [[2, 3, 20], [1, 3, 5]], ..good }.run(), error("trace timesteps", 1, 2));
         assert_eq!(Sizes { trace: [[1, 2, 20], [1, 3, 5]], ..good }.run(), error("trace rows", 3, 2));
         assert_eq!(Sizes { trace: [[1, 3, 19], [1, 3, 5]], ..good }.run(), error("trace columns", 20, 19));

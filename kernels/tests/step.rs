@@ -64,8 +64,6 @@ struct Problem<T> {
     heads: Vec<Vec<T>>,
     /// `[planes][N, H]`
     prev: Vec<Vec<T>>,
-    /// `[N]`
-    row: Vec<T>,
     selected: Option<Vec<u32>>,
 }
 
@@ -95,7 +93,6 @@ impl<T: Scalar> Problem<T> {
             weights: values(shape.recurrent * units * k),
             heads: (0..shape.heads()).map(|_| values(units)).collect(),
             prev: (0..shape.prev).map(|_| values(rows * units)).collect(),
-            row: values(rows),
             selected: case
                 .select
                 .then(|| random.permutation(rows).into_iter().take(rows.div_ceil(2)).map(|row| row as u32).collect()),
@@ -192,7 +189,7 @@ impl<T: Scalar> Problem<T> {
             prev: &prev,
             next: &mut planes,
             y: has_y.then(|| MatMut::new(&mut y.data, rows, units, units + gap).unwrap()),
-            row: Some(&self.row),
+            row: None,
             select: self.selected.as_deref(),
         };
         match from {
