@@ -14,7 +14,7 @@ pub const LINE: usize = 64;
 const HUGE_PAGE: usize = 2 << 20;
 
 /// Values in a [`Line`]: one cache line of f32, two of f64.
-pub(crate) const VALUES: usize = 16;
+const VALUES: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]

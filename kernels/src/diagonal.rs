@@ -49,8 +49,8 @@ impl<T: Real> Op<T> for Sweep<'_, T> {
     fn run<S: Simd<T>>(self, s: S) {
         let Diagonal { left, right, sums, .. } = self.0;
         let shape = left.shape();
-        // Steps without rows have no memory behind them: there may be more than could ever be counted to.
-        let time = if shape.batch == 0 { 0 } else { shape.time };
+        // Steps without rows or values have no memory behind them: there may be more than could ever be counted to.
+        let time = if shape.batch == 0 || sums.is_empty() { 0 } else { shape.time };
         for (t, n) in (0..time).flat_map(|t| (0..shape.batch).map(move |n| (t, n))) {
             let (Some(left), Some(right)) = (left.row(t, n), right.row(t, n)) else { continue };
             for at in (0..sums.len()).step_by(S::LANES) {

@@ -1,7 +1,6 @@
 //! C = start + A B for a packed B: the input products, and plain matrix products.
 
 use crate::block::{Block, Blocks, Length};
-use crate::buf::VALUES;
 use crate::isa::{Dispatch, Isa, Simd};
 use crate::mat::{MatMut, MatRef};
 use crate::micro::Sums;
@@ -128,7 +127,7 @@ fn run<T: Real, G: Blocks>(mut args: Gemm<'_, T>) {
         row_stride: input.row_stride(),
         gates: GateStrides::of(GateOrder::Panel, input_gates, shape.units, panel.lanes()),
     });
-    let store = Store::<T, G> { c, from, continued, heads, zeros: [T::ZERO; VALUES], length: PhantomData };
+    let store = Store::<T, G> { c, from, continued, heads, length: PhantomData };
     // SAFETY: `gemm` compared the sizes: C has a row for every row of A and a column for every gate and unit, and so has
     // what is continued for its gates; the panel has G gates, is packed for this instruction set, and has a head for
     // every gate that starts from one.
@@ -153,14 +152,7 @@ pub(crate) unsafe fn part<T: Real>(isa: Isa, a: SeqRef<'_, T>, panel: PanelRef<'
         /// As for `part`, and the panel has G gates.
         unsafe fn run<G: Blocks>(self) {
             let (c, from) = (self.c, self.c);
-            let store = Store::<T, G> {
-                c,
-                from,
-                continued: 0,
-                heads: self.panel.shape().heads,
-                zeros: [T::ZERO; VALUES],
-                length: PhantomData,
-            };
+            let store = Store::<T, G> { c, from, continued: 0, heads: self.panel.shape().heads, length: PhantomData };
             // SAFETY: the caller's promise.
             unsafe { store.spans(self.isa, self.a, None, self.panel) }
         }
@@ -248,8 +240,6 @@ struct Store<T, G> {
     continued: usize,
     /// Heads of the panel: the other gates start from them, or from zero where there is none.
     heads: usize,
-    /// What a gate starts from that neither goes on nor has a head: the longest vector.
-    zeros: [T; VALUES],
     length: PhantomData<G>,
 }
 
@@ -310,11 +300,12 @@ unsafe impl<T: Real, G: Blocks> Epilogue<T> for Store<T, G> {
 
     #[inline(always)]
     fn starts<S: Simd<T>>(&self, _: S, at: At<T>, stride: usize) -> Option<Sums<T>> {
+        const { assert!(S::LANES <= T::ZEROS.len(), "a vector is longer than the zeros that it starts from") };
         let gates = G::Of::<S::V>::N;
         Some(Sums::of(gates, |g| match g.checked_sub(self.continued) {
             None => self.from.sums(at, g),
             Some(head) if head < self.heads => (at.heads.wrapping_add(head * S::LANES).cast_mut(), 0, stride),
-            Some(_) => (self.zeros.as_ptr().cast_mut(), 0, 0),
+            Some(_) => (T::ZEROS.as_ptr().cast_mut(), 0, 0),
         }))
     }
 

@@ -147,7 +147,7 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
                 } else {
                     Ahead::new(left, rows.end..count.min(rows.end + each), of(touching.start))
                 };
-                Block { columns, a: &*a, k: rows.len(), onto: onto || first > 0 }.add(s, terms, &*b, &mut ahead);
+                Packed { columns, a: &*a, k: rows.len(), onto: onto || first > 0 }.add(s, terms, &*b, &mut ahead);
             }
         }
         for term in terms {
@@ -192,7 +192,7 @@ fn touched<T: Real>(terms: &[OuterTerm<'_, T>], block: Range<usize>) -> Option<R
 }
 
 /// Columns of a chunk of A's rows, packed.
-struct Block<'a, T> {
+struct Packed<'a, T> {
     columns: Range<usize>,
     a: &'a [T],
     /// Rows of the chunk.
@@ -201,7 +201,7 @@ struct Block<'a, T> {
     onto: bool,
 }
 
-impl<T: Real> Block<'_, T> {
+impl<T: Real> Packed<'_, T> {
     /// What these rows add to the rows of each C that come from these columns; `b` has the columns of each B.
     #[inline(always)]
     fn add<S: Simd<T>>(&self, s: S, terms: &mut [OuterTerm<'_, T>], mut b: &[T], ahead: &mut Ahead<'_, T>) {

@@ -143,6 +143,8 @@ pub trait Real:
     const NAME: &'static str;
     /// Positive zero.
     const ZERO: Self;
+    /// Zeros, at least as many as the longest vector has.
+    const ZEROS: &'static [Self];
     /// One.
     const ONE: Self;
     /// A quiet NaN: what scratch memory starts as.
@@ -161,6 +163,7 @@ pub trait Real:
 impl Real for f32 {
     const NAME: &'static str = "f32";
     const ZERO: f32 = 0.0;
+    const ZEROS: &'static [f32] = &[0.0; 16];
     const ONE: f32 = 1.0;
     const NAN: f32 = f32::NAN;
     const FLUSH: f32 = f32::from_bits((127 - 100) << 23);
@@ -179,6 +182,7 @@ impl Real for f32 {
 impl Real for f64 {
     const NAME: &'static str = "f64";
     const ZERO: f64 = 0.0;
+    const ZEROS: &'static [f64] = &[0.0; 8];
     const ONE: f64 = 1.0;
     const NAN: f64 = f64::NAN;
     const FLUSH: f64 = f64::from_bits((1023 - 960) << 52);

@@ -204,6 +204,7 @@ fn rows_without_columns_are_passed_over() {
     for &isa in Isa::available() {
         let mut terms = [OuterTerm { from: 0, right: rows, c: MatMut::dense(&mut [], 0, 0).unwrap(), sums: &mut [] }];
         Outer { isa, left: rows, terms: &mut terms, onto: false, room: &mut room }.run().unwrap();
+        Diagonal { isa, left: rows, right: rows, sums: &mut [] }.run().unwrap();
     }
 }
 
