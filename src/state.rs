@@ -14,7 +14,7 @@ use std::fmt;
 /// `[N, P]`.
 ///
 /// Made by [`Layer::state`](crate::Layer::state), and carried from call to call: a sequence may be cut into calls anywhere.
-/// Each of h and c stands in two planes whose rows are padded to cache lines; a step reads one and writes the other.
+/// Each of h and c stands in two planes whose rows are [`padded`]; a step reads one and writes the other.
 ///
 /// ```
 /// use gatefold::cell::Cell;

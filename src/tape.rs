@@ -19,8 +19,8 @@ use std::fmt;
 /// layer of its element type.
 ///
 /// It takes T N values of each input and state, and H values for each gate: one for a SimpleRNN, four for an LSTM and a
-/// GRU; with a projection H + P more. States and gates are padded to whole cache lines. For the backward pass it keeps the
-/// packed weights and scratch memory, too.
+/// GRU; with a projection H + P more. Rows of states and gates are padded to whole cache lines, long ones to an odd number
+/// of them. For the backward pass it keeps the packed weights and scratch memory, too.
 #[derive(Clone)]
 pub struct Tape<T> {
     call: Option<Call>,

@@ -20,11 +20,22 @@ const VALUES: usize = 16;
 #[repr(C, align(64))]
 struct Line<T>([T; VALUES]);
 
-/// `len` values rounded up to a whole number of cache lines: the row stride of a state plane. `usize::MAX`, which no
-/// plane has, where that cannot be counted.
-pub fn padded<T: Real>(len: usize) -> usize {
+/// `len` values rounded up to a whole number of cache lines. `usize::MAX`, which nothing has, where that cannot be counted.
+pub fn whole_lines<T: Real>(len: usize) -> usize {
     len.checked_next_multiple_of(LINE / size_of::<T>()).unwrap_or(usize::MAX)
 }
+
+/// The row stride of a state plane or tape of `len` values: whole cache lines, and where these are many, an odd number of
+/// them. Rows that are a power of two apart would share the same few sets of a cache, and those of a tile drive each other
+/// out. `usize::MAX`, which no plane has, where that cannot be counted.
+pub fn padded<T: Real>(len: usize) -> usize {
+    let (whole, line) = (whole_lines::<T>(len), LINE / size_of::<T>());
+    let lines = whole / line;
+    if lines >= MANY_LINES && lines.is_multiple_of(2) { whole.saturating_add(line) } else { whole }
+}
+
+/// From so many lines on rows are an odd number of lines apart: 64 of them are then more than the first cache level has.
+const MANY_LINES: usize = 16;
 
 /// Values that start on a cache line; all of them are read and written as a slice. Scratch memory starts as NaN, so that
 /// reading what nobody wrote shows in the results.
@@ -179,6 +190,15 @@ mod tests {
             assert!(buf.iter().all(|x| x.is_nan()));
             assert_eq!(Buf::filled(len, 2.0f32).unwrap().to_vec(), vec![2.0f32; len]);
         }
+    }
+
+    #[test]
+    fn long_rows_are_an_odd_number_of_lines_apart() {
+        for (len, lines) in [(0, 0), (2, 1), (16, 1), (18, 2), (240, 15), (242, 17), (256, 17), (272, 17), (1024, 65)] {
+            assert_eq!((padded::<f32>(len), padded::<f64>(len / 2)), (16 * lines, 8 * lines), "{len}");
+            assert!((len..len + 32).contains(&whole_lines::<f32>(len)));
+        }
+        assert_eq!([padded::<f32>(usize::MAX), padded::<f64>(usize::MAX - 1)], [usize::MAX; 2]);
     }
 
     #[test]

@@ -270,6 +270,11 @@ unsafe impl<T: Real, C: Stage> Epilogue<T> for Finish<T, C> {
         let head = |g| (at.heads.wrapping_add((g - own) * S::LANES).cast_mut(), 0, stride);
         Some(Sums::of(<C::Recurrent<()> as Block<()>>::N, |g| if g < own { input(g) } else { head(g) }))
     }
+
+    #[inline(always)]
+    fn cold<S: Simd<T>>(&self, _: S, at: At<T>, i: usize) -> Option<(*const T, usize)> {
+        self.y.filter(|_| i == 0).map(|y| (y.at(at.row, at.block * S::LANES).cast_const(), y.stride))
+    }
 }
 
 /// Where a step leaves what the backward pass needs.
@@ -336,5 +341,21 @@ unsafe impl<T: Real, C: Stage> Epilogue<T> for Keep<T, C> {
     #[inline(always)]
     fn starts<S: Simd<T>>(&self, s: S, at: At<T>, stride: usize) -> Option<Sums<T>> {
         self.finish.starts(s, at, stride)
+    }
+
+    #[inline(always)]
+    fn cold<S: Simd<T>>(&self, s: S, at: At<T>, i: usize) -> Option<(*const T, usize)> {
+        let Kept { gates, gate, beside } = self.kept;
+        let (kept, next) = (<C::Recurrent<()> as Block<()>>::N, <C::Next<()> as Block<()>>::N);
+        let plane = match i {
+            _ if i < kept => gates.shifted(i * gate),
+            _ if i < kept + next => self.finish.next[i - kept],
+            _ => match (beside, i - kept - next) {
+                (Some(beside), 0) => beside,
+                (Some(_), more) => return self.finish.cold(s, at, more - 1),
+                (None, more) => return self.finish.cold(s, at, more),
+            },
+        };
+        Some((plane.at(at.row, at.block * S::LANES).cast_const(), plane.stride))
     }
 }

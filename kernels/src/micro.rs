@@ -77,9 +77,54 @@ pub(crate) struct Task<'a, T> {
     pub(crate) stride: usize,
     /// Columns.
     pub(crate) k: usize,
-    /// What the next tiles will want: a vector of it is prefetched with each column, where there is more than one row.
-    pub(crate) ahead: *const T,
+    /// What is prefetched meanwhile.
+    pub(crate) prefetch: Prefetch<T>,
 }
+
+/// What a tile of more than one row prefetches while its columns pass.
+#[derive(Clone, Copy)]
+pub(crate) struct Prefetch<T> {
+    /// What the next tiles will read: a vector of it with each column.
+    pub(crate) read: *const T,
+    /// The first of what will be written where no cache may have it: [`PLACES`] at a time, every [`STRETCH`] columns. All at
+    /// once would fill the queue of misses, in which weights would then wait.
+    pub(crate) write: *const T,
+    /// Values from one of these places to the next.
+    pub(crate) stride: usize,
+    /// How many there are.
+    pub(crate) count: usize,
+}
+
+impl<T> Prefetch<T> {
+    pub(crate) const NONE: Self = Self::reads(std::ptr::null());
+
+    pub(crate) const fn reads(read: *const T) -> Self {
+        Prefetch { read, write: std::ptr::null(), stride: 0, count: 0 }
+    }
+
+    /// The next places that will be written to, if there are as many as are due.
+    #[inline(always)]
+    fn places<S: Simd<T>>(&mut self, s: S) -> bool
+    where
+        T: Real,
+    {
+        if self.count < PLACES {
+            return false;
+        }
+        for i in 0..PLACES {
+            s.prefetch(self.write.wrapping_add(i * self.stride));
+        }
+        self.write = self.write.wrapping_add(PLACES * self.stride);
+        self.count -= PLACES;
+        true
+    }
+}
+
+/// Columns that pass between two times that places to be written to are prefetched.
+pub(crate) const STRETCH: usize = 8 * TURN;
+
+/// How many are then: a tile of 256 columns reaches all places of one kind of 32 rows.
+pub(crate) const PLACES: usize = 4;
 
 /// Tiles for blocks of N gates on one instruction set.
 pub(crate) struct Tiles<T, S, A>(PhantomData<(T, S, A)>);
@@ -223,7 +268,7 @@ unsafe fn in_place<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U
                 starts[g] = starts[g].wrapping_add(from.rows[g]);
             }
         }
-        acc = multiply(s, acc, rows, task.weights, task.stride, task.k, task.ahead);
+        acc = multiply(s, acc, rows, task.weights, task.stride, task.k, task.prefetch);
         for m in 0..MR {
             for g in 0..A::N {
                 for u in 0..U {
@@ -246,8 +291,7 @@ const fn turn_alone(blocks: usize, gates: usize) -> usize {
     if gates == 1 && 2 <= blocks && blocks <= 6 { 2 } else { 1 }
 }
 
-/// The sums `acc` plus the products of their rows and gates, k ascending. Of more than one row, a vector at `ahead` is
-/// prefetched with each column.
+/// The sums `acc` plus the products of their rows and gates, k ascending.
 ///
 /// # Safety
 /// `rows` are valid for reads of `k` values; `weights` is the first of U blocks at `stride` of `k` times N vectors.
@@ -259,21 +303,27 @@ pub(crate) unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usi
     weights: *const T,
     stride: usize,
     k: usize,
-    ahead: *const T,
+    mut prefetch: Prefetch<T>,
 ) -> [[A; U]; MR] {
     let mut blocks = std::array::from_fn(|u| weights.wrapping_add(u * stride));
     let turn = if MR > 1 { TURN } else { turn_alone(U, A::N) };
     let mut first = 0;
     while k - first >= turn {
-        for i in first..first + turn {
-            // SAFETY: the caller's promise, i < k.
-            unsafe { column(s, &mut acc, &rows, i, &mut blocks, ahead) };
+        let mut turns = if MR > 1 { (k - first) / turn } else { 1 };
+        if MR > 1 && prefetch.places(s) {
+            turns = turns.min(STRETCH / TURN);
         }
-        first += turn;
+        for _ in 0..turns {
+            for i in first..first + turn {
+                // SAFETY: the caller's promise, i < k.
+                unsafe { column(s, &mut acc, &rows, i, &mut blocks, prefetch.read) };
+            }
+            first += turn;
+        }
     }
     for i in first..k {
         // SAFETY: the caller's promise, i < k.
-        unsafe { column(s, &mut acc, &rows, i, &mut blocks, ahead) };
+        unsafe { column(s, &mut acc, &rows, i, &mut blocks, prefetch.read) };
     }
     acc
 }

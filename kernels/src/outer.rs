@@ -9,7 +9,7 @@
 mod ahead;
 mod tile;
 
-use crate::buf::padded;
+use crate::buf::whole_lines;
 use crate::isa::{Isa, Op, Simd};
 use crate::mat::MatMut;
 use crate::real::Real;
@@ -72,18 +72,18 @@ impl<T: Real> Outer<'_, '_, T> {
 
     /// Room for the sums of all columns, read and written by whole vectors that start at any of them.
     fn sums(columns: usize) -> usize {
-        padded::<T>(columns).saturating_add(padded::<T>(1))
+        whole_lines::<T>(columns).saturating_add(whole_lines::<T>(1))
     }
 
     /// Values of scratch for M columns of A, and the columns of each C; `usize::MAX` where they cannot be counted.
     pub fn room(columns: usize, c: impl Iterator<Item = usize>) -> usize {
-        let panels = c.fold(Self::block(columns), |panels, columns| panels.saturating_add(padded::<T>(columns)));
+        let panels = c.fold(Self::block(columns), |panels, columns| panels.saturating_add(whole_lines::<T>(columns)));
         panels.saturating_mul(CHUNK).saturating_add(Self::sums(columns))
     }
 
     /// Columns of a panel of A.
     fn block(columns: usize) -> usize {
-        padded::<T>(columns.min(COLUMNS))
+        whole_lines::<T>(columns.min(COLUMNS))
     }
 }
 
@@ -134,7 +134,7 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
             let rows = first..count.min(first + each);
             let mut rest = &mut *b;
             for term in &*terms {
-                let (own, others) = rest.split_at_mut(padded::<T>(term.columns()) * CHUNK);
+                let (own, others) = rest.split_at_mut(whole_lines::<T>(term.columns()) * CHUNK);
                 pack_rows(s, term.right, rows.clone(), 0..term.columns(), own, None);
                 rest = others;
             }
@@ -207,7 +207,7 @@ impl<T: Real> Packed<'_, T> {
     fn add<S: Simd<T>>(&self, s: S, terms: &mut [OuterTerm<'_, T>], mut b: &[T], ahead: &mut Ahead<'_, T>) {
         for term in terms {
             let (mut from, end) = (0, term.columns());
-            let (own, rest) = b.split_at(padded::<T>(end) * CHUNK);
+            let (own, rest) = b.split_at(whole_lines::<T>(end) * CHUNK);
             b = rest;
             while from < end {
                 let vectors = part((end - from).div_ceil(S::LANES), Tiles::<T, S>::BLOCKS);

@@ -10,7 +10,7 @@ use crate::cell::{Chains, Stage, StageKind, StageVisitor};
 use crate::epilogue::{MAX_PLANES, chained};
 use crate::gemm::store_up_to;
 use crate::isa::{Dispatch, Isa, Op, Simd};
-use crate::micro::multiply;
+use crate::micro::{Prefetch, multiply};
 use crate::pack::{Panel, PanelRef};
 use crate::real::Real;
 use crate::relay::{Held, Walk, Wiring, check_panels, wiring};
@@ -399,7 +399,7 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
                     }
                 }
                 let weights = heads.wrapping_add(input.shape().heads * S::LANES);
-                acc = multiply(s, acc, [x], weights, of_input, input.shape().k, x);
+                acc = multiply(s, acc, [x], weights, of_input, input.shape().k, Prefetch::NONE);
             }
             for u in 0..U {
                 for g in 0..chained::<C>() {
@@ -410,7 +410,7 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
                 }
             }
             let weights = own_heads.wrapping_add(recurrent.shape().heads * S::LANES);
-            sums = multiply(s, sums, [operand], weights, of_recurrent, recurrent.shape().k, operand);
+            sums = multiply(s, sums, [operand], weights, of_recurrent, recurrent.shape().k, Prefetch::NONE);
             for u in 0..U {
                 self.finish(s, places, first + u, sums[0][u], acc[0][u]);
             }

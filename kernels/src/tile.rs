@@ -10,11 +10,12 @@
 //! all rows are started before, on the stack, or finished behind, two at a time, so that the processor overlaps the long
 //! latencies of their activations.
 
+mod behind;
 mod finish;
 
 use crate::block::Block;
 use crate::isa::{Isa, Op, Simd, apart};
-use crate::micro::{MOST, Sums, Task, Tiles, multiply};
+use crate::micro::{MOST, Prefetch, Sums, Task, Tiles, multiply};
 use crate::pack::{PanelRef, PanelShape};
 use crate::real::Real;
 use crate::seq::{RowWalk, SeqRef};
@@ -48,6 +49,12 @@ pub(crate) unsafe trait Epilogue<T: Real>: Copy {
     /// stand in memory. `stride` is that of the panel's blocks.
     #[inline(always)]
     fn starts<S: Simd<T>>(&self, _: S, _at: At<T>, _stride: usize) -> Option<Sums<T>> {
+        None
+    }
+
+    /// Where `finish` writes what no cache may hold: the i-th kind, from `at` on, and the values to the next row.
+    #[inline(always)]
+    fn cold<S: Simd<T>>(&self, _: S, _at: At<T>, _i: usize) -> Option<(*const T, usize)> {
         None
     }
 
@@ -200,7 +207,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
                 acc[0][u] = self.epilogue.start(s, places[u]);
             }
             let weights = places[0].heads.wrapping_add(self.panel.shape().heads * S::LANES);
-            acc = multiply(s, acc, [operand], weights, stride, k, operand);
+            acc = multiply(s, acc, [operand], weights, stride, k, Prefetch::NONE);
             for u in 0..U {
                 self.finish_one(s, places[u], acc[0][u]);
             }
@@ -245,11 +252,12 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
             while first < rows.len() {
                 // Each tile prefetches as many vectors as there are columns, until the next blocks are complete.
                 let share = next.wrapping_add(tile / gates * stride + tile % gates * k * S::LANES);
-                let ahead = if tile < columns { share } else { weights };
+                let read = Prefetch::reads(if tile < columns { share } else { weights });
+                let prefetch = if in_place { self.behind(s, at, [width, rows.len()], tile, read) } else { read };
                 let height = part(rows.len() - first, most);
                 kernels[height - 1][width - 1](
                     s,
-                    &Task { from, to, first, rows: rows.as_ptr().add(first), weights, stride, k, ahead },
+                    &Task { from, to, first, rows: rows.as_ptr().add(first), weights, stride, k, prefetch },
                 );
                 (first, tile) = (first + height, tile + 1);
             }
