@@ -115,6 +115,15 @@ impl<T> Plane<T> {
     pub(crate) fn at(self, row: usize, unit: usize) -> *mut T {
         self.ptr.wrapping_add(row * self.stride + unit)
     }
+
+    /// Where a block stands in a row, and the values from one row to the next.
+    #[inline(always)]
+    fn block<S: Simd<T>>(self, _: S, at: At<T>) -> (*const T, usize)
+    where
+        T: Real,
+    {
+        (self.at(at.row, at.block * S::LANES).cast_const(), self.stride)
+    }
 }
 
 impl<T: Real, C: Stage> Finish<T, C> {
@@ -272,8 +281,8 @@ unsafe impl<T: Real, C: Stage> Epilogue<T> for Finish<T, C> {
     }
 
     #[inline(always)]
-    fn cold<S: Simd<T>>(&self, _: S, at: At<T>, i: usize) -> Option<(*const T, usize)> {
-        self.y.filter(|_| i == 0).map(|y| (y.at(at.row, at.block * S::LANES).cast_const(), y.stride))
+    fn cold<S: Simd<T>>(&self, s: S, at: At<T>, i: usize) -> Option<(*const T, usize)> {
+        self.y.filter(|_| i == 0).map(|y| y.block(s, at))
     }
 }
 
@@ -347,15 +356,16 @@ unsafe impl<T: Real, C: Stage> Epilogue<T> for Keep<T, C> {
     fn cold<S: Simd<T>>(&self, s: S, at: At<T>, i: usize) -> Option<(*const T, usize)> {
         let Kept { gates, gate, beside } = self.kept;
         let (kept, next) = (<C::Recurrent<()> as Block<()>>::N, <C::Next<()> as Block<()>>::N);
-        let plane = match i {
-            _ if i < kept => gates.shifted(i * gate),
-            _ if i < kept + next => self.finish.next[i - kept],
-            _ => match (beside, i - kept - next) {
-                (Some(beside), 0) => beside,
-                (Some(_), more) => return self.finish.cold(s, at, more - 1),
-                (None, more) => return self.finish.cold(s, at, more),
-            },
+        let plane = if i < kept {
+            gates.shifted(i * gate)
+        } else if i < kept + next {
+            self.finish.next[i - kept]
+        } else {
+            match beside {
+                Some(beside) if i == kept + next => beside,
+                _ => return self.finish.cold(s, at, i - kept - next - usize::from(beside.is_some())),
+            }
         };
-        Some((plane.at(at.row, at.block * S::LANES).cast_const(), plane.stride))
+        Some(plane.block(s, at))
     }
 }

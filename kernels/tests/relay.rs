@@ -42,7 +42,7 @@ prop_compose! {
     fn cases()(
         cell in select(CELLS.to_vec()),
         input in select(vec![1usize, 5]),
-        units in select(vec![1usize, 4, 5, 15, 16, 17, 33]),
+        units in select(vec![1usize, 4, 5, 15, 16, 17, 33, 71]),
         projected in select(vec![1usize, 3, 18]),
         // Over 64 rows are cut.
         rows in select(vec![0usize, 1, 2, 7, 65, 129]),

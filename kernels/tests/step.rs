@@ -36,7 +36,8 @@ prop_compose! {
         stage in select(StageKind::ALL.to_vec()),
         // Around the lengths of vectors, 4 to 16, and of tiles.
         units in select(vec![0usize, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 47, 65, 81, 96, 129]),
-        k in select(vec![0usize, 1, 2, 7, 24]),
+        // Beyond two stretches of 32 columns, between which places to be written to are prefetched.
+        k in select(vec![0usize, 1, 2, 7, 24, 71]),
         rows in select(vec![0usize, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 67]),
         gap in select(vec![0usize, 1, 16]),
         order in select(vec![GateOrder::Panel, GateOrder::Major]),
