@@ -15,7 +15,7 @@ use crate::workspace::Scratch;
 use gatefold_kernels::blend::{Blend, BlendKind};
 use gatefold_kernels::buf::padded;
 use gatefold_kernels::real::Real;
-use gatefold_kernels::relay::{Relay, States};
+use gatefold_kernels::relay::{MAX_STAGES, Relay, States};
 use std::ops::Range;
 
 /// The rows of a batch, or some of them, through a sequence.
@@ -130,24 +130,14 @@ impl<T: Real> Job<'_, T> {
         let (time, batch) = (x.shape().time, x.shape().batch);
         let (traces, of_tape) = match &mut self.tape {
             Some(TapeMut { gates, h, c }) => (traces(self.stages, gates.reborrow())?, Some([h, c])),
-            None => ([None, None], None),
+            None => ([const { None }; MAX_STAGES], None),
         };
         let pairs = self.stages.iter().zip(&mut scratch.products).zip(traces);
         let mut stages = pairs.map_while(|((stage, product), trace)| stage.relay(product, trace));
-        let (first, second) = (stages.next(), stages.next());
-        let mut two;
-        let mut one;
-        let stages = match (first, second, self.stages) {
-            (Some(first), Some(second), [_, _]) => {
-                two = [first, second];
-                &mut two[..]
-            }
-            (Some(first), None, [_]) => {
-                one = [first];
-                &mut one[..]
-            }
-            _ => return Ok(false),
-        };
+        let stages: [_; MAX_STAGES] = std::array::from_fn(|_| stages.next());
+        if stages.iter().flatten().count() < self.stages.len() {
+            return Ok(false);
+        }
         let rows = StepRows { count: batch };
         let mut between = scratch.between.each_mut().map(|plane| &mut **plane);
         let reverse = self.state.reverse;
@@ -160,7 +150,7 @@ impl<T: Real> Job<'_, T> {
             h,
             c,
             between: match self.stages {
-                [_, _] => Some(rows.pair(&mut between, self.dims.hidden)?),
+                [_, _, ..] => Some(rows.pair(&mut between, self.dims.hidden)?),
                 _ => None,
             },
             y: match &mut self.y {
@@ -247,7 +237,7 @@ impl<T: Real> Job<'_, T> {
         let (stages, reverse, isa) = (self.stages, self.state.reverse, self.stages[0].isa());
         let mut traces = match &mut self.tape {
             Some(tape) => traces(stages, tape.gates.steps(t, 1)?)?,
-            None => [None, None],
+            None => [const { None }; MAX_STAGES],
         };
         let mut run = |stage: usize,
                        operand,
@@ -285,14 +275,20 @@ impl<T: Real> Job<'_, T> {
                 run(0, operand, &[rows.read(h, hidden)?], &mut [rows.write(h_next, hidden)?], y)
             }
             (Cell::Gru { reset: Reset::Before }, _) => {
-                let next = &mut [rows.write(between0, hidden)?, rows.write(between1, hidden)?];
-                run(0, operand, &[rows.read(h, hidden)?], next, None)?;
+                let h = rows.read(h, hidden)?;
+                if stages.len() > 2 {
+                    run(0, operand, &[h], &mut [rows.write(between0, hidden)?], None)?;
+                    run(1, operand, &[], &mut [rows.write(between1, hidden)?], None)?;
+                } else {
+                    let next = &mut [rows.write(between0, hidden)?, rows.write(between1, hidden)?];
+                    run(0, operand, &[h], next, None)?;
+                }
                 if let Some(mask) = dropout {
                     let (kind, to) = (BlendKind::Scale, rows.write(between0, hidden)?);
                     Blend { isa, kind, mask, from: None, to, also: None, select }.run()?;
                 }
                 let (reset, z) = (rows.operand(between0, hidden)?, rows.read(between1, hidden)?);
-                run(1, reset, &[rows.read(h, hidden)?, z], &mut [rows.write(h_next, hidden)?], y)
+                run(stages.len() - 1, reset, &[h, z], &mut [rows.write(h_next, hidden)?], y)
             }
         }
     }

@@ -1,11 +1,12 @@
 //! How a cell's weights are cut into stages, and the ways to compute a stage: fused, by a foreign product with the same
 //! cell behind it, or, where the cell has options, by either product with passes behind it.
 
+use crate::caches::Caches;
 use crate::cell::{Activation, Cell, Reset, Variant};
 use crate::dims::Dims;
 use crate::error::{Error, Result};
 use crate::gemm::Gemm;
-use crate::seq::{MatMut, MatRef, SeqMut, SeqRef};
+use crate::seq::{MatMut, MatRef, SeqMut, SeqRef, product};
 use crate::weights::Weights;
 use gatefold_kernels::buf::Buf;
 use gatefold_kernels::cell::StageKind;
@@ -15,7 +16,7 @@ use gatefold_kernels::isa::Isa;
 use gatefold_kernels::pack::{GateOrder, Panel, PanelShape};
 use gatefold_kernels::pointwise::Pointwise;
 use gatefold_kernels::real::Real;
-use gatefold_kernels::relay::RelayStage;
+use gatefold_kernels::relay::{MAX_STAGES, RelayStage};
 use gatefold_kernels::solo::SoloStage;
 use gatefold_kernels::step::Step;
 use gatefold_kernels::{StepState, TraceMut};
@@ -34,13 +35,16 @@ struct Part {
     k: usize,
 }
 
-/// The stages of a layer in the order in which a step runs them.
-fn parts(dims: Dims) -> Vec<Part> {
+/// The stages of a layer in the order in which a step runs them; `by_gate`: a GRU of two has one for each gate.
+fn parts(dims: Dims, by_gate: bool) -> Vec<Part> {
     let kinds: &[(StageKind, Range<usize>)] = match dims.cell {
         Cell::SimpleRnn { activation: Activation::Relu } => &[(StageKind::SimpleRelu, 0..1)],
         Cell::SimpleRnn { .. } => &[(StageKind::SimpleTanh, 0..1)],
         Cell::Lstm => &[(StageKind::Lstm, 0..4)],
         Cell::Gru { reset: Reset::After } => &[(StageKind::GruAfter, 0..3)],
+        Cell::Gru { reset: Reset::Before } if by_gate => {
+            &[(StageKind::GruReset, 0..1), (StageKind::GruUpdate, 1..2), (StageKind::GruCandidate, 2..3)]
+        }
         Cell::Gru { reset: Reset::Before } => &[(StageKind::GruGates, 0..2), (StageKind::GruCandidate, 2..3)],
     };
     let of_cell = kinds.iter().map(|(kind, gates)| Part {
@@ -61,6 +65,13 @@ fn is_fused(dims: Dims) -> bool {
         Cell::Lstm | Cell::Gru { .. } => true,
     };
     has_stages && dims.variant == dims.cell.standard()
+}
+
+/// Whether a GRU of two stages has one for each gate instead: where the second cache does not hold the recurrent weights,
+/// relays then find more of them there.
+fn is_by_gate<T>(dims: Dims) -> bool {
+    let bytes = product(&[dims.cell.gates(), dims.hidden, dims.output(), size_of::<T>()]);
+    is_fused(dims) && bytes.is_none_or(|bytes| bytes > Caches::of_machine().l2)
 }
 
 /// The weights of one stage, cut out of a layer's.
@@ -161,7 +172,8 @@ impl<T: Real> Stage<T> {
             let options = (!fused).then(options).transpose()?;
             Ok(Stage { isa, part, engine, options })
         };
-        let mut stages = parts(dims).into_iter().map(build).collect::<Result<Vec<_>>>()?;
+        let by_gate = gemm.is_none() && is_by_gate::<T>(dims);
+        let mut stages = parts(dims, by_gate).into_iter().map(build).collect::<Result<Vec<_>>>()?;
         Self::pack(&mut stages, weights)?;
         Ok(stages)
     }
@@ -389,19 +401,27 @@ fn keep<T: Real>(from: MatRef<'_, T>, to: &mut MatMut<'_, T>) {
 }
 
 /// Where the stages of a layer leave their gates, and what stands beside them, on a tape: [`tape::width`](crate::tape::width).
-pub(crate) fn traces<'a, T: Real>(stages: &[Stage<T>], tape: SeqMut<'a, T>) -> Result<[Option<TraceMut<'a, T>>; 2]> {
-    let [first, rest @ ..] = stages else { return Ok([None, None]) };
+pub(crate) fn traces<'a, T: Real>(
+    stages: &[Stage<T>],
+    tape: SeqMut<'a, T>,
+) -> Result<[Option<TraceMut<'a, T>>; MAX_STAGES]> {
+    let [first, rest @ ..] = stages else { return Ok([const { None }; MAX_STAGES]) };
     let (kind, units) = (first.part.kind, first.part.units);
     let (gates, others) = tape.split_channels(kind.shape().recurrent * units)?;
     let trace = |gates, beside| Some(TraceMut { gates, beside });
     Ok(match kind {
+        StageKind::GruReset => {
+            let (update, others) = others.split_channels(units)?;
+            let (candidate, others) = others.split_channels(units)?;
+            [trace(gates, Some(others.split_channels(units)?.0)), trace(update, None), trace(candidate, None)]
+        }
         StageKind::GruGates => {
             let (candidate, others) = others.split_channels(units)?;
-            [trace(gates, Some(others.split_channels(units)?.0)), trace(candidate, None)]
+            [trace(gates, Some(others.split_channels(units)?.0)), trace(candidate, None), None]
         }
-        StageKind::GruAfter => [trace(gates, Some(others.split_channels(units)?.0)), None],
-        StageKind::Lstm if !rest.is_empty() => [trace(gates, Some(others.split_channels(units)?.0)), None],
-        _ => [trace(gates, None), None],
+        StageKind::GruAfter => [trace(gates, Some(others.split_channels(units)?.0)), None, None],
+        StageKind::Lstm if !rest.is_empty() => [trace(gates, Some(others.split_channels(units)?.0)), None, None],
+        _ => [trace(gates, None), None, None],
     })
 }
 

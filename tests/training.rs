@@ -12,8 +12,8 @@ use common::numbers::Random;
 use gatefold::cell::{Activation, Cell, Reset};
 use gatefold::seq::time_major;
 use gatefold::{
-    Accumulate, Backend, Direction, Element, Error, Grads, Isa, Layer, Level, Merge, Options, Order, Output, Stack,
-    StackGrads, StackTape, StackWorkspace, Tape, Upstream, Workspace,
+    Accumulate, Backend, Caches, Direction, Element, Error, Grads, Isa, Layer, Level, Merge, Options, Order, Output,
+    Stack, StackGrads, StackTape, StackWorkspace, Tape, Upstream, Workspace,
 };
 use point::{Point, Walk};
 use proptest::prelude::*;
@@ -110,6 +110,44 @@ fn same_bits<T: common::Value>(point: &Point<T>) -> Result<(), TestCaseError> {
         prop_assert_eq!(&own, gradients.get_or_insert_with(|| own.clone()), "gradients on {}", isa.name());
     }
     Ok(())
+}
+
+/// Units of a layer whose recurrent weights, of three gates, the second cache does not hold.
+fn large<T: Element>() -> usize {
+    let bytes = Caches::of_machine().l2;
+    (bytes as f64 / 3.0 / size_of::<T>() as f64).sqrt() as usize + 3
+}
+
+/// A GRU whose reset gate acts before the product is computed gate by gate where it is large, but in two stages where it has
+/// an option, be it one that changes nothing.
+fn gate_by_gate<T: common::Value>(walk: Walk, noise: usize) {
+    let cell = Cell::Gru { reset: Reset::Before };
+    let chosen = Chosen::random(cell, [3, large::<T>()], Bias::Both, Choice::default(), 5);
+    let point = Point::<T>::new(chosen, walk, 7).with_noise(noise);
+    let mut with_clip = point.clone();
+    with_clip.chosen.choice.clip = Some(1e30);
+    let bits = |arrays: Vec<Vec<T>>| -> Vec<u64> { arrays.concat().iter().map(|v| v.to_f64().to_bits()).collect() };
+    let expected = bits(with_clip.outputs(Options::default()));
+    assert!(bits(point.outputs(Options::default())) == expected, "outputs");
+    same_bits(&point).unwrap();
+    other_backends(&point.rounded()).unwrap();
+}
+
+#[test]
+fn large_grus_are_computed_gate_by_gate_to_the_same_bits() {
+    let lengths = [4, 0, 2];
+    for (batch, direction, lengths, noise) in [
+        (1, DIRECTIONS[0], None, 0),
+        (1, DIRECTIONS[1], None, 0),
+        // More than a few rows.
+        (9, DIRECTIONS[2], None, 0),
+        (3, DIRECTIONS[0], Some(lengths.to_vec()), 0),
+        (2, DIRECTIONS[0], None, 1),
+    ] {
+        let walk = Walk { time: 5, batch, direction, lengths };
+        gate_by_gate::<f32>(walk.clone(), noise);
+        gate_by_gate::<f64>(walk, noise);
+    }
 }
 
 /// Every backend that was built in, the native one aside.

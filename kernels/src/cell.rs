@@ -1,6 +1,6 @@
 //! The cells: what a step does with its finished products.
 //!
-//! A step of a layer is one [`Stage`] or two. Each stage continues the chains that the input product began with one
+//! A step of a layer is one [`Stage`] or a few. Each stage continues the chains that the input product began with one
 //! recurrent product, and turns the accumulators into state. A stage knows nothing of memory, threads, instruction
 //! sets or weight formats. A new cell is a file under `cell/` and its stages' lines in the list below.
 
@@ -9,7 +9,7 @@ mod lstm;
 mod simple;
 
 pub(crate) use gru::update;
-pub use gru::{GruAfter, GruCandidate, GruGates};
+pub use gru::{GruAfter, GruCandidate, GruEarlyCandidate, GruGates, GruLateUpdate, GruReset, GruUpdate};
 pub use lstm::{Lstm, Projection};
 pub use simple::{Relu, Simple, Tanh};
 
@@ -56,7 +56,7 @@ pub struct Trace<R, V> {
     /// The activated gates, in the order of the recurrent product.
     pub gates: R,
     /// What cannot be had from them again: R_n h + b_rn of a GRU whose reset gate acts after the product, r h of one where it
-    /// acts before, h' of others.
+    /// acts before, h' of others; z or n of a stage that computes it alone or last.
     pub beside: V,
 }
 
@@ -160,4 +160,12 @@ stages! {
     GruGates = GruGates { GruGates }
     /// The same, second stage: candidate and state.
     GruCandidate = GruCandidate { GruCandidate }
+    /// The reset gate of the first stage alone.
+    GruReset = GruReset { GruReset }
+    /// The update gate of the first stage alone.
+    GruUpdate = GruUpdate { GruUpdate }
+    /// The second stage without the state, where the update gate comes last.
+    GruEarlyCandidate = GruEarlyCandidate { GruEarlyCandidate }
+    /// The update gate and the state, where the candidate came first.
+    GruLateUpdate = GruLateUpdate { GruLateUpdate }
 }

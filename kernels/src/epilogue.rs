@@ -42,7 +42,7 @@ pub struct TraceMut<'a, T> {
     /// The activated gates, `[T, N, G*H]` gate after gate.
     pub gates: SeqMut<'a, T>,
     /// What cannot be had from them again, `[T, N, H]`: R_n h + b_rn of a GRU whose reset gate acts after the product, r h of
-    /// one where it acts before, h' of others.
+    /// one where it acts before, h' of others; z or n of a stage that computes it alone or last.
     pub beside: Option<SeqMut<'a, T>>,
 }
 

@@ -79,12 +79,18 @@ pub(crate) fn general<T: Real>(args: General<'_, '_, T>) -> Result<(), ShapeErro
     ShapeError::same("product columns", units * shape.recurrent, args.product.cols())?;
     let peepholes = if args.variant.peepholes && args.stage == StageKind::Lstm { 3 * units } else { 0 };
     ShapeError::same("peepholes", peepholes, args.peepholes.map_or(0, <[T]>::len))?;
-    let attended = matches!(args.stage, StageKind::GruAfter | StageKind::GruGates) && args.variant.attention;
+    let attended = args.variant.attention && has_update_gate(args.stage);
     ShapeError::same("row", if attended { rows } else { 0 }, args.state.row.map_or(0, <[T]>::len))?;
     check_selection(args.state.select, 1, rows)?;
     let gates = check_state(args.isa, args.stage, rows, units, &args.state)?;
     T::dispatch(args.isa, Sweep { args, units, gates });
     Ok(())
+}
+
+/// Whether the stage has the gate that attention acts on.
+fn has_update_gate(stage: StageKind) -> bool {
+    use StageKind::{GruAfter, GruGates, GruLateUpdate, GruUpdate};
+    matches!(stage, GruAfter | GruGates | GruUpdate | GruLateUpdate)
 }
 
 /// Compares the sizes of all that a stage reads and writes; returns where the gates of the input product stand.
@@ -147,6 +153,10 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
                 StageKind::GruAfter => gru_after(s, variant, row),
                 StageKind::GruGates => gru_gates(s, variant, row),
                 StageKind::GruCandidate => gru_candidate(s, variant, row),
+                StageKind::GruReset => gru_reset(s, variant, row),
+                StageKind::GruUpdate => gru_update(s, variant, row),
+                StageKind::GruEarlyCandidate => gru_early_candidate(s, variant, row),
+                StageKind::GruLateUpdate => gru_late_update(s, variant, row),
             }
         }
     }
@@ -163,6 +173,13 @@ struct Row<'r, T> {
     prev: [&'r [T]; 2],
     next: [&'r mut [T]; 2],
     y: &'r mut [T],
+}
+
+/// Where values of a row stand.
+#[derive(Clone, Copy)]
+enum Held {
+    Gate(usize),
+    Prev(usize),
 }
 
 impl<'r, T: Real> Row<'r, T> {
@@ -191,6 +208,15 @@ impl<'r, T: Real> Row<'r, T> {
         write(s, self.y, at, h);
     }
 
+    /// A block of units of a gate or of a plane that is read.
+    #[inline(always)]
+    fn held<S: Simd<T>>(&self, s: S, held: Held, at: usize) -> S::V {
+        match held {
+            Held::Gate(gate) => read(s, self.gates[gate], at),
+            Held::Prev(plane) => read(s, self.prev[plane], at),
+        }
+    }
+
     /// Adds the weight of peephole `which` times `c` to a gate.
     #[inline(always)]
     fn peep<S: Simd<T>>(&self, s: S, which: usize, at: usize, c: S::V, a: S::V) -> S::V {
@@ -215,6 +241,14 @@ pub(crate) fn write<T: Real, S: Simd<T>>(s: S, to: &mut [T], at: usize, v: S::V)
     let part = to.get_mut(at..).unwrap_or_default();
     // SAFETY: no more values are written than the slice has room for.
     unsafe { store_up_to(s, part.as_mut_ptr(), v, part.len().min(S::LANES)) }
+}
+
+/// As many values as both have.
+#[inline(always)]
+fn copy<T: Real, S: Simd<T>>(s: S, from: &[T], to: &mut [T]) {
+    for at in (0..from.len()).step_by(S::LANES) {
+        write(s, to, at, read(s, from, at));
+    }
 }
 
 /// min(max(a, -clip), clip), or a; NaN stays.
@@ -308,25 +342,42 @@ fn lstm<T: Real, S: Simd<T>>(s: S, variant: Variant, kept: bool, mut row: Row<'_
     }
 }
 
-/// Both gates of a GRU from their pre-activations, the update gate attended.
+/// An update gate from its pre-activations, attended.
 #[inline(always)]
-fn gru_gate_pair<T: Real, S: Simd<T>>(s: S, variant: Variant, row: &mut Row<'_, T>) {
-    let [of_gates, ..] = variant.activations;
-    gate(s, variant, of_gates, row.gates[0]);
-    gate(s, variant, of_gates, row.gates[1]);
+fn update_gate<T: Real, S: Simd<T>>(s: S, variant: Variant, which: usize, row: &mut Row<'_, T>) {
+    gate(s, variant, variant.activations[0], row.gates[which]);
     if variant.attention {
         let kept = s.sub(s.splat(T::ONE), s.splat(row.attention));
-        for at in (0..row.gates[1].len()).step_by(S::LANES) {
-            let z = s.mul(kept, read(s, row.gates[1], at));
-            write(s, row.gates[1], at, z);
+        for at in (0..row.gates[which].len()).step_by(S::LANES) {
+            let z = s.mul(kept, read(s, row.gates[which], at));
+            write(s, row.gates[which], at, z);
         }
     }
 }
 
-/// n = g(x_n + r a_n), h' = z h + (1 - z) n.
+/// r h of the first gate.
+#[inline(always)]
+fn reset<T: Real, S: Simd<T>>(s: S, row: &mut Row<'_, T>) {
+    for at in (0..row.gates[0].len()).step_by(S::LANES) {
+        let reset = flush(s, s.mul(read(s, row.gates[0], at), read(s, row.prev[0], at)));
+        row.output(s, at, reset);
+    }
+}
+
+/// h' = z h + (1 - z) n.
+#[inline(always)]
+fn blend<T: Real, S: Simd<T>>(s: S, row: &mut Row<'_, T>, z: Held, n: Held) {
+    for at in (0..row.gates[0].len()).step_by(S::LANES) {
+        let h = update(s, row.held(s, z, at), read(s, row.prev[0], at), row.held(s, n, at));
+        row.output(s, at, h);
+    }
+}
+
+/// n = g(x_n + r a_n), and the state.
 #[inline(always)]
 fn gru_after<T: Real, S: Simd<T>>(s: S, variant: Variant, mut row: Row<'_, T>) {
-    gru_gate_pair(s, variant, &mut row);
+    gate(s, variant, variant.activations[0], row.gates[0]);
+    update_gate(s, variant, 1, &mut row);
     let units = row.gates[0].len();
     for at in (0..units).step_by(S::LANES) {
         let place = row.strides.offset(at / S::LANES, 2);
@@ -335,29 +386,51 @@ fn gru_after<T: Real, S: Simd<T>>(s: S, variant: Variant, mut row: Row<'_, T>) {
         write(s, row.gates[2], at, a);
     }
     gate(s, variant, variant.activations[1], row.gates[2]);
-    for at in (0..units).step_by(S::LANES) {
-        let h = update(s, read(s, row.gates[1], at), read(s, row.prev[0], at), read(s, row.gates[2], at));
-        row.output(s, at, h);
-    }
+    blend(s, &mut row, Held::Gate(1), Held::Gate(2));
 }
 
 /// r h and z.
 #[inline(always)]
 fn gru_gates<T: Real, S: Simd<T>>(s: S, variant: Variant, mut row: Row<'_, T>) {
-    gru_gate_pair(s, variant, &mut row);
-    for at in (0..row.gates[0].len()).step_by(S::LANES) {
-        let reset = flush(s, s.mul(read(s, row.gates[0], at), read(s, row.prev[0], at)));
-        row.output(s, at, reset);
-        write(s, row.next[1], at, read(s, row.gates[1], at));
-    }
+    gate(s, variant, variant.activations[0], row.gates[0]);
+    update_gate(s, variant, 1, &mut row);
+    reset(s, &mut row);
+    copy(s, row.gates[1], row.next[1]);
 }
 
-/// n = g(a_n), h' = z h + (1 - z) n.
+/// n = g(a_n), and the state.
 #[inline(always)]
 fn gru_candidate<T: Real, S: Simd<T>>(s: S, variant: Variant, mut row: Row<'_, T>) {
     gate(s, variant, variant.activations[1], row.gates[0]);
-    for at in (0..row.gates[0].len()).step_by(S::LANES) {
-        let h = update(s, read(s, row.prev[1], at), read(s, row.prev[0], at), read(s, row.gates[0], at));
-        row.output(s, at, h);
-    }
+    blend(s, &mut row, Held::Prev(1), Held::Gate(0));
+}
+
+/// r h.
+#[inline(always)]
+fn gru_reset<T: Real, S: Simd<T>>(s: S, variant: Variant, mut row: Row<'_, T>) {
+    gate(s, variant, variant.activations[0], row.gates[0]);
+    reset(s, &mut row);
+}
+
+/// z.
+#[inline(always)]
+fn gru_update<T: Real, S: Simd<T>>(s: S, variant: Variant, mut row: Row<'_, T>) {
+    update_gate(s, variant, 0, &mut row);
+    copy(s, row.gates[0], row.next[0]);
+    copy(s, row.gates[0], row.y);
+}
+
+/// n = g(a_n).
+#[inline(always)]
+fn gru_early_candidate<T: Real, S: Simd<T>>(s: S, variant: Variant, row: Row<'_, T>) {
+    gate(s, variant, variant.activations[1], row.gates[0]);
+    copy(s, row.gates[0], row.next[0]);
+    copy(s, row.gates[0], row.y);
+}
+
+/// z, and the state.
+#[inline(always)]
+fn gru_late_update<T: Real, S: Simd<T>>(s: S, variant: Variant, mut row: Row<'_, T>) {
+    update_gate(s, variant, 0, &mut row);
+    blend(s, &mut row, Held::Gate(0), Held::Prev(1));
 }

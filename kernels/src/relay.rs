@@ -2,9 +2,10 @@
 //!
 //! Unit blocks are shared out, each thread having its own part of the weights and of the input product, so that at each
 //! step every core reads its part from its own caches. What a step wrote is read by all in the next one: steps are rounds
-//! of the gang. A cell of two stages has two rounds a step.
+//! of the gang. A cell of several stages has two rounds a step.
 
 mod track;
+mod visits;
 
 pub use track::States;
 
@@ -22,6 +23,7 @@ use crate::shape::ShapeError;
 use crate::tile::{CHUNK, Product};
 use std::ops::Range;
 use track::{TraceTrack, Track, check_planes};
+use visits::{Rounds, Visit};
 
 /// Every timestep of a layer, for N rows.
 #[derive(Debug)]
@@ -30,15 +32,16 @@ pub struct Relay<'a, 'b, T> {
     pub isa: Isa,
     /// Threads that may share the units of a step.
     pub threads: usize,
-    /// The layer's stages, in the order in which a step runs them.
-    pub stages: &'b mut [RelayStage<'a, T>],
+    /// The layer's stages, in the order in which a step runs them. The three of a GRU with a stage for each gate are run by
+    /// halves, so that a step first reads the weights that the last one read last.
+    pub stages: [Option<RelayStage<'a, T>>; MAX_STAGES],
     /// The inputs, `[T, N, I]`.
     pub x: SeqRef<'a, T>,
     /// Hidden state, of the units of the last stage.
     pub h: States<'b, T>,
     /// Cell state, of an LSTM.
     pub c: Option<States<'b, T>>,
-    /// What a first stage leaves for the second, `[N, H padded]`.
+    /// What stages leave for those behind them, `[N, H padded]`.
     pub between: Option<[MatMut<'b, T>; 2]>,
     /// Every output, `[T, N, units]`.
     pub y: Option<SeqMut<'b, T>>,
@@ -87,6 +90,19 @@ impl<T: Real> Relay<'_, '_, T> {
     }
 }
 
+/// When a step is computed.
+#[derive(Clone, Copy)]
+struct Moment {
+    /// Its number in the order of processing.
+    s: usize,
+    /// Its place in time.
+    t: usize,
+    /// Steps before it in its block.
+    ahead: usize,
+    /// Whether units are walked over backwards.
+    reverse: bool,
+}
+
 /// A plane of state, by what it holds.
 #[derive(Clone, Copy)]
 pub(crate) enum Held {
@@ -116,15 +132,15 @@ pub(crate) fn wiring(kind: StageKind, last: bool) -> Wiring {
         StageKind::GruAfter => of(H, &[H], &[H]),
         StageKind::GruGates => of(H, &[H], &[First, Second]),
         StageKind::GruCandidate => of(First, &[H, Second], &[H]),
+        StageKind::GruReset => of(H, &[H], &[First]),
+        StageKind::GruUpdate => of(H, &[], &[Second]),
+        StageKind::GruEarlyCandidate => of(First, &[], &[Second]),
+        StageKind::GruLateUpdate => of(H, &[H, Second], &[H]),
     }
 }
 
 /// A stage with where its input product stands.
 struct Wired<'a, T> {
-    kind: StageKind,
-    wiring: Wiring,
-    /// Whether it is the last one, whose h is the output.
-    last: bool,
     input: &'a Panel<T>,
     recurrent: &'a Panel<T>,
     product: *mut T,
@@ -132,13 +148,13 @@ struct Wired<'a, T> {
 }
 
 /// Stages that a layer has at most.
-const MAX_STAGES: usize = 2;
+pub const MAX_STAGES: usize = 3;
 
 /// All that the rounds share.
 struct Shared<'a, T> {
     isa: Isa,
     stages: [Option<Wired<'a, T>>; MAX_STAGES],
-    count: usize,
+    rounds: Rounds,
     x: SeqRef<'a, T>,
     h: Track<T>,
     c: Track<T>,
@@ -149,25 +165,25 @@ struct Shared<'a, T> {
     reverse: bool,
 }
 
-// SAFETY: a share of a round writes the units of its own blocks alone, in planes that no share of that round reads, and in
-// its own columns of the input product and of the trace; it reads what earlier rounds wrote.
+// SAFETY: a share of a round writes the units of its own blocks alone, in planes that no other share of that round reads at
+// these units, nor any as its operand; and its own columns of the input product and of the trace. Else it reads what earlier
+// rounds wrote.
 unsafe impl<T: Sync> Sync for Shared<'_, T> {}
 
 /// The body of [`Relay::run`] for one element type.
 pub(crate) fn relay<T: Real>(mut args: Relay<'_, '_, T>) -> Result<(), ShapeError> {
     check(&args)?;
-    let (time, batch, count) = (args.x.shape().time, args.x.shape().batch, args.stages.len());
+    let (time, batch) = (args.x.shape().time, args.x.shape().batch);
+    let stages = args.stages.iter().flatten();
     // Where nothing is to be computed, strides were compared with nothing.
-    if time == 0 || batch == 0 || args.stages.iter().all(|stage| stage.recurrent.blocks() == 0) {
+    if time == 0 || batch == 0 || stages.clone().all(|stage| stage.recurrent.blocks() == 0) {
         return Ok(());
     }
+    let rounds = Rounds::of(batch, stages.map(|stage| (stage.kind, stage.recurrent.shape().units)));
     let (h, c) = (Track::of(&mut args.h), args.c.as_mut().map_or(Track::NONE, Track::of));
     let between = args.between.as_mut().map_or([Plane::NONE; 2], |planes| planes.each_mut().map(Plane::write));
     let y = args.y.as_mut().map(|y| (Plane::first(y), y.shape().time_stride));
-    let mut stages = args.stages.iter_mut().enumerate().map(|(i, stage)| Wired {
-        kind: stage.kind,
-        wiring: wiring(stage.kind, i + 1 == count),
-        last: i + 1 == count,
+    let mut stages = args.stages.iter_mut().flatten().map(|stage| Wired {
         input: stage.input,
         recurrent: stage.recurrent,
         product: stage.product.as_mut_ptr(),
@@ -175,13 +191,14 @@ pub(crate) fn relay<T: Real>(mut args: Relay<'_, '_, T>) -> Result<(), ShapeErro
     });
     let stages = std::array::from_fn(|_| stages.next());
     let Relay { isa, x, walk, block, reverse, .. } = args;
-    let mut shared = Shared { isa, stages, count, x, h, c, between, y, walk, block, reverse };
+    let all = time * rounds.count;
+    let mut shared = Shared { isa, stages, rounds, x, h, c, between, y, walk, block, reverse };
     // Rows that one thread takes through all steps at once: what they need beside the weights stays in its caches.
     let rows = if args.threads > 1 { batch } else { batch.div_ceil(batch.div_ceil(CHUNK)) };
     for from in (0..batch).step_by(rows) {
         shared.x = x.rows(from, rows.min(batch - from))?;
         // SAFETY: `check` compared all sizes; rounds come in order, each share once.
-        lead(args.threads, time * count, |round, share| unsafe { shared.round(round, share) });
+        lead(args.threads, all, |round, share| unsafe { shared.round(round, share) });
         shared.skip(rows);
     }
     Ok(())
@@ -190,7 +207,6 @@ pub(crate) fn relay<T: Real>(mut args: Relay<'_, '_, T>) -> Result<(), ShapeErro
 /// Compares all sizes.
 fn check<T: Real>(args: &Relay<'_, '_, T>) -> Result<(), ShapeError> {
     let (lanes, shape) = (<T as Dispatch>::lanes(args.isa), args.x.shape());
-    ShapeError::at_least("stages", args.stages.len(), MAX_STAGES)?;
     ShapeError::at_least("block", 1, args.block)?;
     let uncounted = ShapeError { argument: "timesteps", expected: usize::MAX / MAX_STAGES, found: shape.time };
     shape.time.checked_mul(MAX_STAGES).ok_or(uncounted)?;
@@ -201,14 +217,15 @@ fn check<T: Real>(args: &Relay<'_, '_, T>) -> Result<(), ShapeError> {
         Held::First | Held::Second => check_planes(args.between.as_ref().ok_or(missing)?, shape.batch, cols),
     };
     let mut outputs = 0;
-    for (i, stage) in args.stages.iter().enumerate() {
+    let count = args.stages.iter().flatten().count();
+    for (i, stage) in args.stages.iter().flatten().enumerate() {
         let recurrent = stage.recurrent.shape();
         check_panels(stage.kind.shape(), lanes, [stage.input, stage.recurrent], shape.channels)?;
         let rows = args.block.min(shape.time).checked_mul(shape.batch);
         let product = rows.and_then(|rows| rows.checked_mul(stage.input.product_cols())).unwrap_or(usize::MAX);
         ShapeError::at_least("product", product, stage.product.len())?;
         let padded = recurrent.units.next_multiple_of(lanes);
-        let Wiring { operand, prev, next } = wiring(stage.kind, i + 1 == args.stages.len());
+        let Wiring { operand, prev, next } = wiring(stage.kind, i + 1 == count);
         let least = [(operand, recurrent.k)].into_iter();
         for (held, cols) in least.chain(prev.iter().chain(next).map(|&held| (held, padded))) {
             planes(held, cols)?;
@@ -273,31 +290,33 @@ impl<T: Real> Shared<'_, T> {
         }
     }
 
-    /// One stage of one step, for the unit blocks of a share.
+    /// The visits of one round of a step, for the unit blocks of a share.
     ///
     /// # Safety
     /// All sizes were compared, earlier rounds have ended, and no other call for this round has the same share.
     #[inline(always)]
     unsafe fn round(&self, round: usize, share: Share) {
-        let (s, stage) = (round / self.count, round % self.count);
-        let Some(Some(stage)) = self.stages.get(stage) else { return };
-        let blocks = stage.recurrent.blocks();
-        let blocks = blocks * share.index / share.of..blocks * (share.index + 1) / share.of;
-        if blocks.is_empty() {
-            return;
-        }
+        let (s, round) = (round / self.rounds.count, round % self.rounds.count);
+        let reverse = self.reverse != (s % 2 == 1);
         let first = s - s % self.block;
         let (time, steps) = (self.x.shape().time, self.block.min(self.x.shape().time - first));
         let (start, t) = match self.walk {
             Walk::Forward => (first, s),
             Walk::Backward | Walk::Flipped => (time - first - steps, time - 1 - s),
         };
-        // SAFETY: the caller's promise.
-        unsafe {
-            if s == first {
-                self.input_product(stage, start..start + steps, blocks.clone());
+        for visit in self.rounds.visits(round) {
+            let Some(stage) = &self.stages[visit.stage] else { continue };
+            let blocks = visit.blocks(stage.recurrent.blocks(), reverse, share);
+            if blocks.is_empty() {
+                continue;
             }
-            self.step(stage, s, t, t - start, blocks);
+            // SAFETY: the caller's promise.
+            unsafe {
+                if s == first {
+                    self.input_product(stage, start..start + steps, blocks.clone());
+                }
+                self.step(stage, visit, Moment { s, t, ahead: t - start, reverse }, blocks);
+            }
         }
     }
 
@@ -306,40 +325,42 @@ impl<T: Real> Shared<'_, T> {
     /// # Safety
     /// As for `round`.
     unsafe fn input_product(&self, stage: &Wired<'_, T>, times: Range<usize>, blocks: Range<usize>) {
-        let gates = stage.kind.shape().input;
+        let gates = stage.input.shape().gates;
         let Ok(x) = self.x.steps(times.start, times.len()) else { return };
         let c = stage.product.wrapping_add(blocks.start * gates * stage.input.lanes());
         // SAFETY: the product has `product_cols` columns for every row of a block of steps.
         unsafe { gemm::part(self.isa, x, stage.input.part(blocks), c, stage.input.product_cols()) }
     }
 
-    /// Step `s` in the order of processing, at time `t`, the one after `ahead` others of its block.
+    /// A stage of a step, for some unit blocks.
     ///
     /// # Safety
     /// As for `round`.
-    unsafe fn step(&self, stage: &Wired<'_, T>, s: usize, t: usize, ahead: usize, blocks: Range<usize>) {
+    unsafe fn step(&self, stage: &Wired<'_, T>, visit: Visit, moment: Moment, blocks: Range<usize>) {
+        let (Moment { s, t, ahead, reverse }, Visit { kind, last, .. }) = (moment, visit);
+        let wiring = wiring(kind, last);
         let (batch, lanes) = (self.x.shape().batch, stage.recurrent.lanes());
         let unit = blocks.start * lanes;
         let (mut prev, mut next) = ([Plane::NONE; MAX_PLANES], [Plane::NONE; MAX_PLANES]);
-        for (plane, &held) in prev.iter_mut().zip(stage.wiring.prev) {
+        for (plane, &held) in prev.iter_mut().zip(wiring.prev) {
             *plane = self.plane(held, [s, t], false).shifted(unit);
         }
-        for (plane, &held) in next.iter_mut().zip(stage.wiring.next) {
+        for (plane, &held) in next.iter_mut().zip(wiring.next) {
             *plane = self.plane(held, [s, t], true).shifted(unit);
         }
         let cols = stage.input.product_cols();
-        let row = stage.product.wrapping_add(ahead * batch * cols + unit * stage.kind.shape().input);
-        let is_output = stage.last && matches!(stage.wiring.next.first(), Some(Held::H));
+        let row = stage.product.wrapping_add(ahead * batch * cols + unit * stage.input.shape().gates);
+        let is_output = last && matches!(wiring.next.first(), Some(Held::H));
         let t_out = if self.walk == Walk::Flipped { s } else { t };
         let y = self.y.filter(|_| is_output).map(|(y, time_stride)| y.shifted(t_out * time_stride + unit));
         let kept = stage.trace.as_ref().map(|trace| trace.at(t, unit));
-        let operand = self.plane(stage.wiring.operand, [s, t], false);
+        let operand = self.plane(wiring.operand, [s, t], false);
         let panel = stage.recurrent.part(blocks);
         // SAFETY: the operand has K values in each of N rows.
         let operand = unsafe { MatRef::from_raw(operand.ptr, batch, panel.shape().k, operand.stride) };
         let Ok(rows) = SeqRef::from_matrix(operand) else { return };
-        let (input, reverse) = (Plane { ptr: row, stride: cols }, self.reverse != (s % 2 == 1));
-        stage.kind.visit(StepPart { isa: self.isa, rows, panel, input, prev, next, y, kept, reverse });
+        let input = Plane { ptr: row, stride: cols };
+        kind.visit(StepPart { isa: self.isa, rows, panel, input, prev, next, y, kept, reverse });
     }
 }
 

@@ -168,6 +168,10 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     /// `operand` is the row of the left operand with this number.
     #[inline(always)]
     unsafe fn one<S: Simd<T>>(&self, s: S, row: usize, operand: *const T) {
+        // Another core may have written it: its lines come sooner all at once than one after the other.
+        for i in (0..self.links.1).step_by(S::LANES) {
+            s.prefetch(operand.wrapping_add(i));
+        }
         let (most, blocks) = (Tiles::<T, S, E::Acc<S::V>>::ALONE, self.panel.shape().units.div_ceil(S::LANES));
         let mut done = 0;
         while done < blocks {

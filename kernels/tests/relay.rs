@@ -4,7 +4,8 @@ mod common;
 
 use common::{Canaries, Random, Scalar, assert_same, everywhere};
 use gatefold_kernels::cell::StageKind::{
-    self, GruAfter, GruCandidate, GruGates, Lstm, Projection, SimpleRelu, SimpleTanh,
+    self, GruAfter, GruCandidate, GruEarlyCandidate, GruGates, GruLateUpdate, GruReset, GruUpdate, Lstm, Projection,
+    SimpleRelu, SimpleTanh,
 };
 use gatefold_kernels::gemm::{Gemm, Start};
 use gatefold_kernels::isa::Isa;
@@ -18,8 +19,15 @@ use gatefold_kernels::{StepState, TraceMut};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-const CELLS: [&[StageKind]; 6] =
-    [&[SimpleTanh], &[SimpleRelu], &[Lstm], &[Lstm, Projection], &[GruAfter], &[GruGates, GruCandidate]];
+const CELLS: [&[StageKind]; 7] = [
+    &[SimpleTanh],
+    &[SimpleRelu],
+    &[Lstm],
+    &[Lstm, Projection],
+    &[GruAfter],
+    &[GruGates, GruCandidate],
+    &[GruReset, GruUpdate, GruCandidate],
+];
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -73,6 +81,10 @@ fn wiring(kind: StageKind, alone: bool) -> (usize, &'static [usize], &'static [u
         GruAfter => (H, &[H], &[H]),
         GruGates => (H, &[H], &[FIRST, SECOND]),
         GruCandidate => (FIRST, &[H, SECOND], &[H]),
+        GruReset => (H, &[H], &[FIRST]),
+        GruUpdate => (H, &[], &[SECOND]),
+        GruEarlyCandidate => (FIRST, &[], &[SECOND]),
+        GruLateUpdate => (H, &[H, SECOND], &[H]),
     }
 }
 
@@ -243,16 +255,14 @@ impl<T: Scalar> Problem<T> {
         let mut y = memory(time, output);
         let mut between = [(); 2].map(|()| vec![T::NAN; rows * width]);
         let stages = cell.iter().zip(&self.panels).zip(&mut products).zip(&mut traces);
-        let mut stages: Vec<_> = stages
-            .map(|(((kind, [input, recurrent]), product), [gates, beside])| {
-                let (units, count) = (recurrent.shape().units, recurrent.shape().gates);
-                let trace = (kept && *kind != Projection).then(|| TraceMut {
-                    gates: SeqMut::new(&mut gates.data, sequence(time, count * units)).unwrap(),
-                    beside: Some(SeqMut::new(&mut beside.data, sequence(time, units)).unwrap()),
-                });
-                RelayStage { kind: *kind, input, recurrent, product, trace }
-            })
-            .collect();
+        let mut stages = stages.map(|(((kind, [input, recurrent]), product), [gates, beside])| {
+            let (units, count) = (recurrent.shape().units, recurrent.shape().gates);
+            let trace = (kept && *kind != Projection).then(|| TraceMut {
+                gates: SeqMut::new(&mut gates.data, sequence(time, count * units)).unwrap(),
+                beside: Some(SeqMut::new(&mut beside.data, sequence(time, units)).unwrap()),
+            });
+            RelayStage { kind: *kind, input, recurrent, product, trace }
+        });
         let [h, c] = states.each_mut().map(|state| &mut state.data);
         let [h_turns, c_turns] = &mut turns;
         let each = |data| States::Each(SeqMut::new(data, sequence(time + 1, width)).unwrap());
@@ -261,7 +271,7 @@ impl<T: Scalar> Problem<T> {
         let between = Some(between.each_mut().map(|plane| MatMut::dense(plane, rows, width).unwrap()));
         let y_mut = Some(SeqMut::new(&mut y.data, sequence(time, output)).unwrap());
         let (x, reverse) = (self.x(), self.case.seed.is_multiple_of(2));
-        let stages = &mut stages[..];
+        let stages = std::array::from_fn(|_| stages.next());
         Relay { isa, threads, stages, x, h, c: Some(c), between, y: y_mut, walk, block, reverse }.run().unwrap();
         let states =
             if kept { states.map(|state| state.take("a state")) } else { turns.map(|planes| planes[time % 2].clone()) };
@@ -327,7 +337,7 @@ fn the_last_stage_alone_writes_outputs() {
     let (isa, walk) = (Isa::named("portable").unwrap(), Walk::Forward);
     let [[w0, r0], [w1, r1]] = [simple(isa, 64, 1), simple(isa, 1, 1)];
     let (mut p0, mut p1) = ([0.0; 64], [0.0; 64]);
-    let mut stages = [(&w0, &r0, &mut p0), (&w1, &r1, &mut p1)].map(|(input, recurrent, product)| RelayStage {
+    let [first, second] = [(&w0, &r0, &mut p0), (&w1, &r1, &mut p1)].map(|(input, recurrent, product)| RelayStage {
         kind: SimpleRelu,
         input,
         recurrent,
@@ -338,7 +348,7 @@ fn the_last_stage_alone_writes_outputs() {
     let h = States::InTurn([MatMut::dense(&mut h0, 1, 64).unwrap(), MatMut::dense(&mut h1, 1, 64).unwrap()]);
     let x = SeqRef::new(&[1.0], SeqShape::time_major(1, 1, 1)).unwrap();
     let out = Some(SeqMut::new(&mut y.data, SeqShape::time_major(1, 1, 1)).unwrap());
-    let stages = &mut stages[..];
+    let stages = [Some(first), None, Some(second)];
     Relay { isa, threads: 1, stages, x, h, c: None, between: None, y: out, walk, block: 1, reverse: false }
         .run()
         .unwrap();
@@ -359,7 +369,8 @@ fn states_and_traces_of_other_sizes_are_refused() {
         let trace = Some(TraceMut { gates: seq(rest, gates), beside: None });
         let (h, x) = (States::Each(seq(states, planes)), vec![1.0; 6]);
         let mut product = [0.0; 100];
-        let stages = &mut [RelayStage { kind: SimpleTanh, input: &w, recurrent: &r, product: &mut product, trace }];
+        let stage = RelayStage { kind: SimpleTanh, input: &w, recurrent: &r, product: &mut product, trace };
+        let stages = [Some(stage), None, None];
         let x = SeqRef::new(&x, SeqShape::time_major(2, 3, 1)).unwrap();
         let (threads, walk, block, reverse) = (1, Walk::Backward, 1, false);
         let result = Relay { isa, threads, stages, x, h, c: None, between: None, y: None, walk, block, reverse }.run();

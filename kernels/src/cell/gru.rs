@@ -2,7 +2,8 @@
 //!
 //! Reset after the product (Keras' default, PyTorch, cuDNN): n = tanh(W_n x + b_wn + r (R_n h + b_rn)).
 //! Reset before it (Keras' option, ONNX' default): n = tanh(W_n x + b_wn + R_n (r h) + b_rn), which needs
-//! r h of all units before the product of any, hence two stages.
+//! r h of all units before the product of any, hence two stages. Large layers have a stage for each gate, so that z can be
+//! computed wherever its weights are still in a cache: see [`relay`](crate::relay).
 
 use super::{Chains, Finished, Stage, StageKind, Trace, flush};
 use crate::isa::Simd;
@@ -92,7 +93,111 @@ impl Stage for GruCandidate {
     ) -> Finished<Self, S::V> {
         let Chains { recurrent: [n], .. } = chains;
         let n = tanh(s, n);
-        let h = update(s, z, h, n);
-        ([h], Trace { gates: [n], beside: h })
+        ([update(s, z, h, n)], Trace { gates: [n], beside: n })
+    }
+}
+
+/// Reset before the recurrent product, r alone. Reads h; writes r h.
+#[derive(Clone, Copy, Debug)]
+pub struct GruReset;
+
+impl Stage for GruReset {
+    type Input<V: Copy> = [V; 1];
+    type Recurrent<V: Copy> = [V; 1];
+    type Late<V: Copy> = [V; 0];
+    type Prev<V: Copy> = [V; 1];
+    type Next<V: Copy> = [V; 1];
+
+    const KIND: StageKind = StageKind::GruReset;
+
+    #[inline(always)]
+    fn finish<T: Real, S: Simd<T>>(
+        self,
+        s: S,
+        chains: Chains<[S::V; 1], [S::V; 0]>,
+        [h]: [S::V; 1],
+    ) -> Finished<Self, S::V> {
+        let Chains { recurrent: [r], .. } = chains;
+        let r = sigmoid(s, r);
+        let reset = flush(s, s.mul(r, h));
+        ([reset], Trace { gates: [r], beside: reset })
+    }
+}
+
+/// Reset before the recurrent product, z alone. Writes z.
+#[derive(Clone, Copy, Debug)]
+pub struct GruUpdate;
+
+impl Stage for GruUpdate {
+    type Input<V: Copy> = [V; 1];
+    type Recurrent<V: Copy> = [V; 1];
+    type Late<V: Copy> = [V; 0];
+    type Prev<V: Copy> = [V; 0];
+    type Next<V: Copy> = [V; 1];
+
+    const KIND: StageKind = StageKind::GruUpdate;
+
+    #[inline(always)]
+    fn finish<T: Real, S: Simd<T>>(
+        self,
+        s: S,
+        chains: Chains<[S::V; 1], [S::V; 0]>,
+        []: [S::V; 0],
+    ) -> Finished<Self, S::V> {
+        let Chains { recurrent: [z], .. } = chains;
+        let z = sigmoid(s, z);
+        ([z], Trace { gates: [z], beside: z })
+    }
+}
+
+/// The candidate of units whose z is computed behind it, its product over r h. Writes n.
+#[derive(Clone, Copy, Debug)]
+pub struct GruEarlyCandidate;
+
+impl Stage for GruEarlyCandidate {
+    type Input<V: Copy> = [V; 1];
+    type Recurrent<V: Copy> = [V; 1];
+    type Late<V: Copy> = [V; 0];
+    type Prev<V: Copy> = [V; 0];
+    type Next<V: Copy> = [V; 1];
+
+    const KIND: StageKind = StageKind::GruEarlyCandidate;
+
+    #[inline(always)]
+    fn finish<T: Real, S: Simd<T>>(
+        self,
+        s: S,
+        chains: Chains<[S::V; 1], [S::V; 0]>,
+        []: [S::V; 0],
+    ) -> Finished<Self, S::V> {
+        let Chains { recurrent: [n], .. } = chains;
+        let n = tanh(s, n);
+        ([n], Trace { gates: [n], beside: n })
+    }
+}
+
+/// z of units whose candidate is there already. Reads h, n; writes h'.
+#[derive(Clone, Copy, Debug)]
+pub struct GruLateUpdate;
+
+impl Stage for GruLateUpdate {
+    type Input<V: Copy> = [V; 1];
+    type Recurrent<V: Copy> = [V; 1];
+    type Late<V: Copy> = [V; 0];
+    type Prev<V: Copy> = [V; 2];
+    type Next<V: Copy> = [V; 1];
+
+    const KIND: StageKind = StageKind::GruLateUpdate;
+
+    #[inline(always)]
+    fn finish<T: Real, S: Simd<T>>(
+        self,
+        s: S,
+        chains: Chains<[S::V; 1], [S::V; 0]>,
+        [h, n]: [S::V; 2],
+    ) -> Finished<Self, S::V> {
+        let Chains { recurrent: [z], .. } = chains;
+        let z = sigmoid(s, z);
+        ([update(s, z, h, n)], Trace { gates: [z], beside: z })
     }
 }
