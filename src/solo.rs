@@ -32,7 +32,9 @@ impl<'a, T: Real> Short<'a, T> {
         Some(Short { isa: first.isa(), first: first.solo()?, second })
     }
 
-    /// With memory for all that it reads and writes; also what tells which planes of the state are to be read.
+    /// With memory for all that it reads and writes; also what tells which planes of the state are to be read. What comes back
+    /// is large: inline, so that it is made where it is used.
+    #[inline(always)]
     fn over<'b>(
         self,
         x: SeqRef<'a, T>,

@@ -9,6 +9,7 @@
 //! have as many gates. Compiled together with an epilogue, LLVM would spill sums inside the loop.
 
 use crate::block::Block;
+use crate::buf::LINE;
 use crate::isa::Simd;
 use crate::pack::MAX_GATES;
 use crate::real::Real;
@@ -148,9 +149,14 @@ impl<T: Real, S: Simd<T>, A: Block<S::V>> Tiles<T, S, A> {
         rows
     }
 
-    /// Most unit blocks of a row alone, whose sums never leave the registers. (One gate of four blocks has fewer chains than
-    /// two FMA units could, but enough for a second cache, which then reads four streams faster than eight.)
-    pub(crate) const ALONE: usize = [8, 4, 4, 4, 3][A::N];
+    /// Most unit blocks of a row alone, whose sums never leave the registers. Where a vector is a whole cache line, four
+    /// chains read lines as fast as a second cache gives them, and it gives four streams faster than eight.
+    pub(crate) const ALONE: usize = match A::N {
+        1 if size_of::<S::V>() >= LINE => 4,
+        1 => 8,
+        2 | 3 => 4,
+        _ => 3,
+    };
 
     /// The kernel of every tile, rows and blocks counted from 1.
     pub(crate) const KERNELS: [[Kernel<T, S>; MOST]; MOST] = [
@@ -313,9 +319,9 @@ pub(crate) unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usi
             turns = turns.min(STRETCH / TURN);
         }
         for _ in 0..turns {
-            for i in first..first + turn {
-                // SAFETY: the caller's promise, i < k.
-                unsafe { column(s, &mut acc, &rows, i, &mut blocks, prefetch.read) };
+            for i in 0..turn {
+                // SAFETY: the caller's promise, first + i < k.
+                unsafe { column(s, &mut acc, &rows, first + i, &mut blocks, prefetch.read) };
             }
             first += turn;
         }

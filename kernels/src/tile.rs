@@ -14,6 +14,7 @@ mod behind;
 mod finish;
 
 use crate::block::Block;
+use crate::buf::LINE;
 use crate::isa::{Isa, Op, Simd, apart};
 use crate::micro::{MOST, Prefetch, Sums, Task, Tiles, multiply};
 use crate::pack::{PanelRef, PanelShape};
@@ -169,8 +170,8 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     #[inline(always)]
     unsafe fn one<S: Simd<T>>(&self, s: S, row: usize, operand: *const T) {
         // Another core may have written it: its lines come sooner all at once than one after the other.
-        for i in (0..self.links.1).step_by(S::LANES) {
-            s.prefetch(operand.wrapping_add(i));
+        for line in 0..self.links.1 * size_of::<T>() / LINE {
+            s.prefetch(operand.wrapping_byte_add(line * LINE));
         }
         let (most, blocks) = (Tiles::<T, S, E::Acc<S::V>>::ALONE, self.panel.shape().units.div_ceil(S::LANES));
         let mut done = 0;
