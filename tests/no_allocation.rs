@@ -8,7 +8,7 @@ use common::model::CELLS;
 use counting::allocations;
 #[cfg(feature = "rayon")]
 use counting::allocations_of_all;
-use gatefold::cell::{Cell, Reset};
+use gatefold::cell::Cell;
 use gatefold::seq::{MatMut, time_major, time_major_mut};
 use gatefold::{Backend, Element, Isa, Layer, Options, Output, State, Threads, Weights, Workspace};
 
@@ -64,7 +64,7 @@ fn on_one_thread<T: Element>(cell: Cell) {
 fn by_matrixmultiply<T: Element>(cell: Cell) {
     let options = Options { backend: Backend::MatrixMultiply, threads: Threads::One, ..Options::default() };
     let layer = Layer::new(weights::<T>(cell, 9, 21), options).unwrap();
-    let stages = if cell == (Cell::Gru { reset: Reset::Before }) { 2 } else { 1 };
+    let stages = if cell == CELLS[4] { 2 } else { 1 };
     for (time, batch) in SIZES {
         // For each stage the input product of all steps, and one recurrent product a step.
         let products = if time * batch > 0 { stages * (1 + time) } else { 0 };
