@@ -4,7 +4,7 @@ mod common;
 mod counting;
 mod reference;
 
-use common::model::CELLS;
+use common::model::{CELLS, large};
 use counting::allocations;
 #[cfg(feature = "rayon")]
 use counting::allocations_of_all;
@@ -49,9 +49,9 @@ fn calls<T: Element>(layer: &Layer<T>, time: usize, state: &mut State<T>, worksp
     layer.forward_into(x, state, Output::StateOnly, workspace).unwrap();
 }
 
-fn on_one_thread<T: Element>(cell: Cell) {
+fn on_one_thread<T: Element>(cell: Cell, hidden: usize) {
     for &isa in Isa::available() {
-        let layer = layer::<T>(cell, 9, 21, isa, Threads::One);
+        let layer = layer::<T>(cell, 9, hidden, isa, Threads::One);
         for (time, batch) in SIZES {
             let count = allocations_of_calls(&layer, time, batch);
             assert_eq!(count, 0, "{cell:?} {} on {} over [{time}, {batch}]", T::NAME, isa.name());
@@ -106,8 +106,8 @@ fn from_outside_a_pool() {
 fn nothing_is_allocated() {
     assert!(allocations(|| drop(std::hint::black_box(vec![0u8; 100]))) > 0, "the allocator counts");
     for cell in CELLS {
-        on_one_thread::<f32>(cell);
-        on_one_thread::<f64>(cell);
+        on_one_thread::<f32>(cell, 21);
+        on_one_thread::<f64>(cell, 21);
         #[cfg(feature = "matrixmultiply")]
         {
             by_matrixmultiply::<f32>(cell);
@@ -116,6 +116,8 @@ fn nothing_is_allocated() {
         #[cfg(feature = "rayon")]
         in_a_pool(cell);
     }
+    // Of three stages.
+    on_one_thread::<f32>(CELLS[4], large::<f32>());
     #[cfg(feature = "rayon")]
     from_outside_a_pool();
 }

@@ -7,13 +7,13 @@ mod point;
 mod reference;
 
 use common::choice::{Choice, Chosen};
-use common::model::{BIASES, Bias, CELLS};
+use common::model::{BIASES, Bias, CELLS, large};
 use common::numbers::Random;
 use gatefold::cell::{Activation, Cell, Reset};
 use gatefold::seq::time_major;
 use gatefold::{
-    Accumulate, Backend, Caches, Direction, Element, Error, Grads, Isa, Layer, Level, Merge, Options, Order, Output,
-    Stack, StackGrads, StackTape, StackWorkspace, Tape, Upstream, Workspace,
+    Accumulate, Backend, Direction, Element, Error, Grads, Isa, Layer, Level, Merge, Options, Order, Output, Stack,
+    StackGrads, StackTape, StackWorkspace, Tape, Upstream, Workspace,
 };
 use point::{Point, Walk};
 use proptest::prelude::*;
@@ -110,12 +110,6 @@ fn same_bits<T: common::Value>(point: &Point<T>) -> Result<(), TestCaseError> {
         prop_assert_eq!(&own, gradients.get_or_insert_with(|| own.clone()), "gradients on {}", isa.name());
     }
     Ok(())
-}
-
-/// Units of a layer whose recurrent weights, of three gates, the second cache does not hold.
-fn large<T: Element>() -> usize {
-    let bytes = Caches::of_machine().l2;
-    (bytes as f64 / 3.0 / size_of::<T>() as f64).sqrt() as usize + 3
 }
 
 /// A GRU whose reset gate acts before the product is computed gate by gate where it is large, but in two stages where it has

@@ -4,7 +4,7 @@ use super::numbers::{Random, Scalar};
 use crate::reference;
 use gatefold::cell::{Activation, Cell, Reset};
 use gatefold::weights::UpdateGate;
-use gatefold::{Error, Weights};
+use gatefold::{Caches, Error, Weights};
 
 /// Every cell.
 pub const CELLS: [Cell; 5] = [
@@ -14,6 +14,11 @@ pub const CELLS: [Cell; 5] = [
     Cell::Gru { reset: Reset::After },
     Cell::Gru { reset: Reset::Before },
 ];
+
+/// Units of a GRU whose recurrent weights the second cache does not hold.
+pub fn large<T>() -> usize {
+    (Caches::of_machine().l2 as f64 / 3.0 / size_of::<T>() as f64).sqrt() as usize + 3
+}
 
 /// Which biases there are.
 #[derive(Clone, Copy, Debug, PartialEq)]
