@@ -34,6 +34,9 @@ pub trait Stage: Copy + Debug + Send + Sync + 'static {
 
     /// The stage as a value.
     const KIND: StageKind;
+    /// Whether layers of any size have it; else large ones alone, and what small ones need is not compiled for it:
+    /// [`Solo`](crate::solo::Solo), and many unit blocks of a row at once.
+    const ANY_SIZE: bool = true;
 
     /// The equations: the state after the step, and what the backward pass needs of it.
     fn finish<T: Real, S: Simd<T>>(

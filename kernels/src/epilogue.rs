@@ -250,6 +250,8 @@ pub(crate) const fn chained<C: Stage>() -> usize {
 unsafe impl<T: Real, C: Stage> Epilogue<T> for Finish<T, C> {
     type Acc<V: Copy> = C::Recurrent<V>;
 
+    const ALONE: usize = if C::ANY_SIZE { 8 } else { 4 };
+
     #[inline(always)]
     unsafe fn start<S: Simd<T>>(&self, s: S, at: At<T>) -> C::Recurrent<S::V> {
         let mut acc = <C::Recurrent<S::V> as Block<S::V>>::fill(s.splat(T::ZERO));
@@ -320,7 +322,7 @@ pub(crate) struct Keep<T, C> {
 unsafe impl<T: Real, C: Stage> Epilogue<T> for Keep<T, C> {
     type Acc<V: Copy> = C::Recurrent<V>;
 
-    const ALONE: bool = false;
+    const ALONE: usize = 0;
 
     #[inline(always)]
     unsafe fn start<S: Simd<T>>(&self, s: S, at: At<T>) -> C::Recurrent<S::V> {

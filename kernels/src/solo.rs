@@ -60,7 +60,7 @@ impl<'a, 'b, T: Real> Solo<'a, 'b, T> {
     /// allocated.
     ///
     /// # Errors
-    /// A size that does not fit, by the name of the field; then nothing was computed.
+    /// A size that does not fit, by the name of the field, or a stage that only large layers have; then nothing was computed.
     #[inline(always)]
     pub fn run(self) -> Result<(), ShapeError> {
         T::solo(&mut self.ready()?);
@@ -71,7 +71,7 @@ impl<'a, 'b, T: Real> Solo<'a, 'b, T> {
     /// number of channels counts, and `y` is not written.
     ///
     /// # Errors
-    /// A size that does not fit, by the name of the field.
+    /// A size that does not fit, by the name of the field, or a stage that only large layers have.
     pub fn ready(self) -> Result<Ready<'a, 'b, T>, ShapeError> {
         ready(self)
     }
@@ -231,6 +231,7 @@ impl<T: Real> StageVisitor for Check<'_, T> {
     #[inline(always)]
     fn visit<C: Stage>(self, _: C) -> Self::Out {
         let Check { row, lanes, stage: SoloStage { input, recurrent, .. }, last } = self;
+        ShapeError::same("stages of large layers alone", 0, usize::from(!C::ANY_SIZE))?;
         check_panels(const { C::KIND.shape() }, lanes, [input, recurrent], row.channels)?;
         let Wiring { operand, prev, next } = wiring(C::KIND, last);
         ShapeError::at_least("plane", recurrent.shape().k, row.len(operand))?;
@@ -258,7 +259,10 @@ impl<T: Real> StageVisitor for Visit<'_, T> {
     fn visit<C: Stage>(self, stage: C) {
         let Visit { isa, row, stage: SoloStage { input, recurrent, .. }, last, steps } = self;
         let (input, recurrent) = (input.whole(), recurrent.whole());
-        T::dispatch(isa, &Steps { stage, row, input, recurrent, last, steps });
+        // `Check` refused the others.
+        if const { C::ANY_SIZE } {
+            T::dispatch(isa, &Steps { stage, row, input, recurrent, last, steps });
+        }
     }
 }
 

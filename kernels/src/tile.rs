@@ -31,8 +31,9 @@ pub(crate) unsafe trait Epilogue<T: Real>: Copy {
     /// The gates of a unit block.
     type Acc<V: Copy>: Block<V>;
 
-    /// Whether a row alone is worth code of its own; else it goes the way of several, and is multiplied twice.
-    const ALONE: bool = true;
+    /// Most unit blocks of a row alone; 0 where it is not worth code of its own: then it goes the way of several, and is
+    /// multiplied twice.
+    const ALONE: usize = MOST;
 
     /// What the chains start from.
     ///
@@ -173,7 +174,11 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
         for line in 0..self.links.1 * size_of::<T>() / LINE {
             s.prefetch(operand.wrapping_byte_add(line * LINE));
         }
-        let (most, blocks) = (Tiles::<T, S, E::Acc<S::V>>::ALONE, self.panel.shape().units.div_ceil(S::LANES));
+        let most = const {
+            let (tiles, epilogue) = (Tiles::<T, S, E::Acc<S::V>>::ALONE, E::ALONE);
+            if tiles < epilogue { tiles } else { epilogue }
+        };
+        let blocks = self.panel.shape().units.div_ceil(S::LANES);
         let mut done = 0;
         while done < blocks {
             let left = blocks - done;
@@ -358,7 +363,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
                 *row = walk.next().1;
             }
             // No tile has one row: one alone is multiplied twice.
-            let twice = !E::ALONE && now == 1;
+            let twice = E::ALONE == 0 && now == 1;
             if twice {
                 rows[1] = rows[0];
             }
@@ -386,7 +391,7 @@ impl<T: Real, E: Epilogue<T>> Op<T> for &Product<'_, T, E> {
         let count = if self.panel.shape().units == 0 { 0 } else { walk.count() };
         match count {
             0 => {}
-            1 if E::ALONE => {
+            1 if E::ALONE > 0 => {
                 let (row, operand) = walk.next();
                 // SAFETY: this is the row of the left operand with this number.
                 unsafe { self.one(s, row, operand) }

@@ -146,6 +146,23 @@ fn other_sizes_are_refused_by_name() {
     assert_eq!(refused(1, 3, planes, y, &of_gru), Some("recurrent gates"));
 }
 
+/// What only large layers are cut into is not compiled for one row in one pass.
+#[test]
+fn stages_of_large_layers_are_refused_by_name() {
+    use StageKind::{GruEarlyCandidate, GruLateUpdate, GruReset, GruUpdate};
+    let isa = Isa::available()[0];
+    for kind in [GruReset, GruUpdate, GruEarlyCandidate, GruLateUpdate] {
+        let [input, recurrent] = panels(isa, kind, 3, 5);
+        let x = SeqRef::new(&[1.0; 3], SeqShape::time_major(1, 1, 3)).unwrap();
+        let mut memory = [[[0.0f32; 16]; 2]; 3];
+        let [h, c, between] = memory.each_mut().map(|pair| pair.each_mut().map(|plane| &mut plane[..]));
+        let (first, walk) = (SoloStage { kind, input: &input, recurrent: &recurrent }, Walk::Forward);
+        let solo = Solo { isa, first, second: None, x, h, c, between, y: None, walk, reverse: false };
+        assert_eq!(solo.run().unwrap_err().argument, "stages of large layers alone", "{kind:?}");
+        assert_eq!(memory, [[[0.0; 16]; 2]; 3]);
+    }
+}
+
 /// An LSTM of 5 units over 3 features, ready for frames whichever the walk.
 fn with_ready(walk: Walk, test: impl FnOnce(&mut Ready<'_, '_, f32>)) {
     let (isa, kind) = (Isa::available()[0], StageKind::Lstm);

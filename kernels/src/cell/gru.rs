@@ -109,6 +109,7 @@ impl Stage for GruReset {
     type Next<V: Copy> = [V; 1];
 
     const KIND: StageKind = StageKind::GruReset;
+    const ANY_SIZE: bool = false;
 
     #[inline(always)]
     fn finish<T: Real, S: Simd<T>>(
@@ -136,6 +137,7 @@ impl Stage for GruUpdate {
     type Next<V: Copy> = [V; 1];
 
     const KIND: StageKind = StageKind::GruUpdate;
+    const ANY_SIZE: bool = false;
 
     #[inline(always)]
     fn finish<T: Real, S: Simd<T>>(
@@ -162,6 +164,7 @@ impl Stage for GruEarlyCandidate {
     type Next<V: Copy> = [V; 1];
 
     const KIND: StageKind = StageKind::GruEarlyCandidate;
+    const ANY_SIZE: bool = false;
 
     #[inline(always)]
     fn finish<T: Real, S: Simd<T>>(
@@ -188,6 +191,7 @@ impl Stage for GruLateUpdate {
     type Next<V: Copy> = [V; 1];
 
     const KIND: StageKind = StageKind::GruLateUpdate;
+    const ANY_SIZE: bool = false;
 
     #[inline(always)]
     fn finish<T: Real, S: Simd<T>>(
