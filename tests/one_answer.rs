@@ -6,7 +6,7 @@ mod reference;
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use common::flags::flush_subnormals;
-use common::model::{Bias, CELLS, Model};
+use common::model::{Bias, CELLS, Model, large};
 use common::numbers::{Canaries, Random, assert_same as assert_same_bits, proptest};
 use common::strides::{LAYOUTS, Layout};
 use common::{Value, on_one_thread};
@@ -164,7 +164,21 @@ fn strides<T: Element>(cell: Cell) {
 for_all!(every_layout, strides);
 
 fn chunks<T: Element>(cell: Cell) {
-    let (sizes, time, batch) = ([7, 21], 24, 3);
+    in_calls::<T>(cell, [7, 21], 3);
+}
+for_all!(every_split_of_time, chunks);
+
+/// Of three stages, which few rows visit in another order at every second step.
+#[test]
+fn every_split_of_time_of_large_grus() {
+    for batch in [1, 3, 9] {
+        in_calls::<f32>(CELLS[4], [7, large::<f32>()], batch);
+        in_calls::<f64>(CELLS[4], [7, large::<f64>()], batch);
+    }
+}
+
+fn in_calls<T: Element>(cell: Cell, sizes: [usize; 2], batch: usize) {
+    let time = 24;
     let layer = layer::<T>(cell, sizes, Isa::available()[0], Threads::One);
     let x = values::<T>(9, time * batch * sizes[0], 1.0);
     let x = time_major(&x, [time, batch, sizes[0]]).unwrap();
@@ -173,7 +187,6 @@ fn chunks<T: Element>(cell: Cell) {
         assert_same(&format!("{cell:?} in calls of {chunks:?}"), &chunked(&layer, x, 5, &chunks), &expected);
     }
 }
-for_all!(every_split_of_time, chunks);
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn flushing<T: Element>(cell: Cell) {

@@ -7,7 +7,7 @@ mod reference;
 
 use common::Value;
 use common::choice::{Choice, Chosen};
-use common::model::{Bias, CELLS};
+use common::model::{Bias, CELLS, large};
 use common::numbers::Random;
 use common::{everything, on_one_thread};
 use counting::allocations;
@@ -80,6 +80,12 @@ fn every_layer<T: Value>() {
 fn frames_give_the_bits_of_the_sequence() {
     every_layer::<f32>();
     every_layer::<f64>();
+    // Of three stages.
+    let chosen = Chosen::<f32>::random(CELLS[4], [5, large::<f32>()], Bias::Both, Choice::default(), 3);
+    for &isa in Isa::available() {
+        let layer = Layer::new(chosen.weights(), on_one_thread(Backend::Native, isa)).unwrap();
+        check(&layer, &Random(7).values(TIME * 5, 1.0), Backend::Native);
+    }
 }
 
 fn gru(options: Options) -> Layer<f32> {

@@ -98,8 +98,11 @@ proptest! {
     }
 }
 
+fn bits<T: common::Value>(arrays: Vec<Vec<T>>) -> Vec<u64> {
+    arrays.concat().iter().map(|v| v.to_f64().to_bits()).collect()
+}
+
 fn same_bits<T: common::Value>(point: &Point<T>) -> Result<(), TestCaseError> {
-    let bits = |arrays: Vec<Vec<T>>| -> Vec<u64> { arrays.concat().iter().map(|v| v.to_f64().to_bits()).collect() };
     let expected = bits(point.outputs(Options::default()));
     let mut gradients = None;
     for &isa in Isa::available() {
@@ -120,7 +123,6 @@ fn gate_by_gate<T: common::Value>(walk: Walk, noise: usize) {
     let point = Point::<T>::new(chosen, walk, 7).with_noise(noise);
     let mut with_clip = point.clone();
     with_clip.chosen.choice.clip = Some(1e30);
-    let bits = |arrays: Vec<Vec<T>>| -> Vec<u64> { arrays.concat().iter().map(|v| v.to_f64().to_bits()).collect() };
     let expected = bits(with_clip.outputs(Options::default()));
     assert!(bits(point.outputs(Options::default())) == expected, "outputs");
     same_bits(&point).unwrap();
@@ -170,10 +172,7 @@ fn other_backends(point: &Point<f64>) -> Result<(), TestCaseError> {
 #[cfg(feature = "rayon")]
 fn one_answer_on_any_threads() {
     fn check<T: common::Value>(point: &Point<T>) {
-        let bits = |options| -> Vec<u64> {
-            let arrays = [point.recorded(options), point.gradients(options)].concat().concat();
-            arrays.iter().map(|v| v.to_f64().to_bits()).collect()
-        };
+        let bits = |options| bits([point.recorded(options), point.gradients(options)].concat());
         let alone = bits(Options { threads: gatefold::Threads::One, ..Options::default() });
         for threads in 1..=4 {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

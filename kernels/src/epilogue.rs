@@ -5,7 +5,7 @@ use crate::cell::{Chains, Stage, TraceOf};
 use crate::gemm::{GateStrides, check_selection, load_up_to, store_up_to};
 use crate::isa::{Dispatch, Isa, Several, Simd};
 use crate::mat::{MatMut, MatRef};
-use crate::micro::Sums;
+use crate::micro::{MOST, Sums};
 use crate::pack::GateOrder;
 use crate::real::Real;
 use crate::seq::SeqMut;
@@ -250,7 +250,7 @@ pub(crate) const fn chained<C: Stage>() -> usize {
 unsafe impl<T: Real, C: Stage> Epilogue<T> for Finish<T, C> {
     type Acc<V: Copy> = C::Recurrent<V>;
 
-    const ALONE: usize = if C::ANY_SIZE { 8 } else { 4 };
+    const ALONE: usize = if C::ANY_SIZE { MOST } else { MOST / 2 };
 
     #[inline(always)]
     unsafe fn start<S: Simd<T>>(&self, s: S, at: At<T>) -> C::Recurrent<S::V> {
