@@ -19,14 +19,14 @@ use std::fmt;
 /// layer of its element type.
 ///
 /// It takes T N values of each input and state, and H values for each gate: one for a SimpleRNN, four for an LSTM and a
-/// GRU; with a projection H + P more. Rows of states and gates are padded to whole cache lines, long ones to an odd number
-/// of them. For the backward pass it keeps the packed weights and scratch memory, too.
+/// GRU; with a projection H + P more. All rows are padded to whole cache lines, long ones to an odd number of them. For the
+/// backward pass it keeps the packed weights and scratch memory, too.
 #[derive(Clone)]
 pub struct Tape<T> {
     call: Option<Call>,
-    /// `[T, N, I]`, zeros where a row has ended.
+    /// `[T, N, I padded]`, zeros where a row has ended.
     x: Buf<T>,
-    /// `[T, N, width]`: the activated gates, then their gradients; see [`width`].
+    /// `[T, N, width padded]`: the activated gates, then their gradients; see [`width`].
     gates: Buf<T>,
     /// `[T + 1, N, H or P padded]`: that before a step and that after it side by side, see [`planes`].
     h: Buf<T>,
@@ -177,7 +177,7 @@ impl Shapes {
         let cell = if dims.cell.has_cell_state() { dims.hidden } else { 0 };
         let more = time.checked_add(1)?;
         Some(Shapes {
-            x: SeqShape::time_major(time, batch, dims.input),
+            x: whole(time, dims.input),
             gates: whole(time, width(dims)?),
             h: whole(more, dims.output()),
             c: whole(more, cell),
@@ -185,7 +185,7 @@ impl Shapes {
     }
 }
 
-/// Values of dense or padded steps.
+/// Values of padded steps.
 fn len(shape: SeqShape) -> Option<usize> {
     product(&[shape.time, shape.batch, shape.batch_stride])
 }
@@ -217,7 +217,8 @@ impl<T: Real> Tape<T> {
         }
         let steps = if batch == 0 { 0 } else { time };
         let rows = (0..steps).flat_map(|t| (0..batch).map(move |n| (t, n)));
-        for ((t, n), to) in rows.zip(self.x.chunks_exact_mut(dims.input)) {
+        for ((t, n), to) in rows.zip(self.x.chunks_exact_mut(shapes.x.batch_stride)) {
+            let to = &mut to[..dims.input];
             let has_ended = has_lengths && t >= self.lengths[n];
             match x.row(t, n) {
                 Some(from) if !has_ended => to.copy_from_slice(from),

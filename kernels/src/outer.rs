@@ -1,30 +1,30 @@
 //! C += A^T B, summed over the rows of sequences: the gradients of weights.
 //!
-//! Of both sides a row is a link of every chain, so nothing is transposed: rows are copied to panels as they stand, a
-//! vector of columns after the other, and a tile takes single values of A's and vectors of B's. Chains run over all rows in
-//! ascending order. They are cut into chunks of rows, of which a strip of B's stays in the first cache level, and go on from
-//! what the last chunk stored in C. Tiles are whole: one at an edge of C is computed on the stack. Each asks for some lines of
-//! what is packed next.
+//! Of both sides a row is a link of every chain, so nothing is transposed, and a tile takes single values of A's rows and
+//! vectors of B's. Some columns of A are packed, a vector of them after the other, and stay in the second cache level while
+//! B's strips pass, a tile's row wide. B's rows are read where they stand, but for a strip that does not end with a whole
+//! vector. Chains run over all rows in ascending order. They are cut into chunks of rows and go on from what the last chunk
+//! stored in C. Tiles are whole: one at an edge of C is computed on the stack.
 
-mod ahead;
+mod pack;
 mod tile;
 
-use crate::buf::whole_lines;
+use crate::buf::{LINE, whole_lines};
 use crate::isa::{Isa, Op, Simd};
 use crate::mat::MatMut;
 use crate::real::Real;
 use crate::seq::SeqRef;
 use crate::shape::ShapeError;
 use crate::tile::part;
-use ahead::Ahead;
+use pack::{Places, pack};
 use std::ops::Range;
-use tile::{Corner, Tiles, pack};
+use tile::{Corner, MOST, Tiles};
 
-/// Most rows of a chunk.
-const CHUNK: usize = 160;
+/// Most rows of a chunk. C is read and written once for each, and a large one comes from afar.
+const CHUNK: usize = 400;
 
-/// Columns of A that are packed at once, a multiple of all vectors and tiles.
-const COLUMNS: usize = 512;
+/// Columns of A that are packed at once, a multiple of all vectors and tiles: 400 kB of f32.
+const COLUMNS: usize = 256;
 
 /// Sums over the T N rows of sequences.
 #[derive(Debug)]
@@ -75,11 +75,13 @@ impl<T: Real> Outer<'_, '_, T> {
         whole_lines::<T>(columns).saturating_add(whole_lines::<T>(1))
     }
 
-    /// Values of scratch for M columns of A, and the columns of each C; `usize::MAX` where they cannot be counted.
-    pub fn room(columns: usize, c: impl Iterator<Item = usize>) -> usize {
-        let panels = c.fold(Self::block(columns), |panels, columns| panels.saturating_add(whole_lines::<T>(columns)));
-        panels.saturating_mul(CHUNK).saturating_add(Self::sums(columns))
+    /// Values of scratch for M columns of A; `usize::MAX` where they cannot be counted.
+    pub fn room(columns: usize) -> usize {
+        ((Self::block(columns) + Self::STRIP) * CHUNK).saturating_add(Self::sums(columns))
     }
+
+    /// Most columns of a strip of B's.
+    const STRIP: usize = MOST * LINE / size_of::<T>();
 
     /// Columns of a panel of A.
     fn block(columns: usize) -> usize {
@@ -102,7 +104,7 @@ pub(crate) fn outer<T: Real>(args: Outer<'_, '_, T>) -> Result<(), ShapeError> {
     }
     let uncounted = ShapeError { argument: "left rows", expected: usize::MAX, found: shape.time };
     shape.time.checked_mul(shape.batch).ok_or(uncounted)?;
-    let room = Outer::<T>::room(shape.channels, args.terms.iter().map(OuterTerm::columns));
+    let room = Outer::<T>::room(shape.channels);
     ShapeError::at_least("room", room, args.room.len())?;
     T::dispatch(args.isa, Sweep(args));
     Ok(())
@@ -118,6 +120,7 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
         let Outer { left, terms, onto, room, .. } = self.0;
         let columns = left.shape().channels;
         let (sums, room) = room.split_at_mut(Outer::<T>::sums(columns));
+        let (panel, strip) = room.split_at_mut(Outer::<T>::block(columns) * CHUNK);
         sums.fill(T::ZERO);
         let count = left.walk(None).count();
         if count == 0 && !onto {
@@ -127,27 +130,24 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
         }
         let each = count.div_ceil(count.div_ceil(CHUNK).max(1)).max(1);
         let touching = touched(terms, 0..columns).unwrap_or(0..0);
-        let (a, b) = room.split_at_mut(Outer::<T>::block(columns) * CHUNK);
         // Of rows of which no sum is asked for there may be more than could ever be counted to.
         let all = if touching.is_empty() { 0..0 } else { 0..count };
+        let mut links = [std::ptr::null(); CHUNK];
         for first in all.step_by(each) {
             let rows = first..count.min(first + each);
-            let mut rest = &mut *b;
-            for term in &*terms {
-                let (own, others) = rest.split_at_mut(whole_lines::<T>(term.columns()) * CHUNK);
-                pack_rows(s, term.right, rows.clone(), 0..term.columns(), own, None);
-                rest = others;
-            }
+            let links = &mut links[..rows.len()];
             for from in touching.clone().step_by(COLUMNS) {
-                let of = |from: usize| from..touching.end.min(from + COLUMNS);
-                let Some(columns) = touched(terms, of(from)) else { continue };
-                pack_rows(s, left, rows.clone(), columns.clone(), a, Some(&mut sums[columns.start..]));
-                let mut ahead = if of(from).end < touching.end {
-                    Ahead::new(left, rows.clone(), of(from + COLUMNS))
-                } else {
-                    Ahead::new(left, rows.end..count.min(rows.end + each), of(touching.start))
-                };
-                Packed { columns, a: &*a, k: rows.len(), onto: onto || first > 0 }.add(s, terms, &*b, &mut ahead);
+                let Some(columns) = touched(terms, from..touching.end.min(from + COLUMNS)) else { continue };
+                point(left, rows.start, links);
+                let to = Places { first: panel.as_mut_ptr(), vector: CHUNK * S::LANES, link: S::LANES };
+                let sums = sums[columns.start..].as_mut_ptr();
+                // SAFETY: these are rows with these columns; panel and sums have room for as many, padded.
+                unsafe { pack(s, links, columns.clone(), to, Some(sums)) };
+                let packed = Packed { columns, panel: &*panel, onto: onto || first > 0 };
+                for term in &mut *terms {
+                    point(term.right, rows.start, links);
+                    packed.add(s, term, links, strip);
+                }
             }
         }
         for term in terms {
@@ -157,24 +157,13 @@ impl<T: Real> Op<T> for Sweep<'_, '_, T> {
     }
 }
 
-/// Packs some columns of some rows, and adds them up to `sums`.
+/// The rows from the `first` on, as many as `links` has.
 #[inline(always)]
-fn pack_rows<T: Real, S: Simd<T>>(
-    s: S,
-    sequence: SeqRef<'_, T>,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    to: &mut [T],
-    sums: Option<&mut [T]>,
-) {
-    let mut walk = sequence.walk_from(rows.start);
-    let mut pointers = [std::ptr::null(); CHUNK];
-    for pointer in &mut pointers[..rows.len()] {
-        *pointer = walk.next().1;
+fn point<T: Real>(sequence: SeqRef<'_, T>, first: usize, links: &mut [*const T]) {
+    let mut walk = sequence.walk_from(first);
+    for link in links {
+        *link = walk.next().1;
     }
-    let sums = sums.map(<[T]>::as_mut_ptr);
-    // SAFETY: these are rows with these columns, and the panel and the sums have room for as many, padded.
-    unsafe { pack(s, &pointers[..rows.len()], columns, to.as_mut_ptr(), CHUNK, sums) };
 }
 
 /// The columns of A in `block` that terms need, and what is between them.
@@ -194,58 +183,78 @@ fn touched<T: Real>(terms: &[OuterTerm<'_, T>], block: Range<usize>) -> Option<R
 /// Columns of a chunk of A's rows, packed.
 struct Packed<'a, T> {
     columns: Range<usize>,
-    a: &'a [T],
-    /// Rows of the chunk.
-    k: usize,
+    panel: &'a [T],
     /// Whether sums go on from what C holds.
     onto: bool,
 }
 
 impl<T: Real> Packed<'_, T> {
-    /// What these rows add to the rows of each C that come from these columns; `b` has the columns of each B.
+    /// The columns of the panel that a term needs.
     #[inline(always)]
-    fn add<S: Simd<T>>(&self, s: S, terms: &mut [OuterTerm<'_, T>], mut b: &[T], ahead: &mut Ahead<'_, T>) {
-        for term in terms {
-            let (mut from, end) = (0, term.columns());
-            let (own, rest) = b.split_at(whole_lines::<T>(end) * CHUNK);
-            b = rest;
-            while from < end {
-                let vectors = part((end - from).div_ceil(S::LANES), Tiles::<T, S>::BLOCKS);
-                let strip = from..end.min(from + vectors * S::LANES);
-                from = strip.end;
-                self.strip(s, term, &own[strip.start * CHUNK..], strip, ahead);
-            }
+    fn own(&self, term: &OuterTerm<'_, T>) -> Range<usize> {
+        let at = |column: usize| column.clamp(self.columns.start, self.columns.end) - self.columns.start;
+        at(term.from)..at(term.from + term.c.rows())
+    }
+
+    /// What these rows add to the rows of a C that come from these columns; `room` has the columns of a strip.
+    #[inline(always)]
+    fn add<S: Simd<T>>(&self, s: S, term: &mut OuterTerm<'_, T>, links: &[*const T], room: &mut [T]) {
+        let (mut from, end) = (0, if self.own(term).is_empty() { 0 } else { term.columns() });
+        while from < end {
+            let vectors = part((end - from).div_ceil(S::LANES), MOST);
+            let strip = from..end.min(from + vectors * S::LANES);
+            from = strip.end;
+            let mut packed = [std::ptr::null(); CHUNK];
+            let right = if strip.len() == vectors * S::LANES {
+                let after = if from < end { from } else { 0 };
+                Right { links, column: strip.start, after: Some(after) }
+            } else {
+                let link = vectors * S::LANES;
+                let to = Places { first: room.as_mut_ptr(), vector: S::LANES, link };
+                // SAFETY: these are rows with these columns, and there is room for a strip of as many.
+                unsafe { pack(s, links, strip.clone(), to, None) };
+                let packed = &mut packed[..links.len()];
+                packed.iter_mut().zip(room.chunks_exact(link)).for_each(|(to, link)| *to = link.as_ptr());
+                Right { links: packed, column: 0, after: None }
+            };
+            self.strip(s, term, strip, right);
         }
     }
 
     /// A strip of a C, tile by tile.
     #[inline(always)]
-    fn strip<S: Simd<T>>(
-        &self,
-        s: S,
-        term: &mut OuterTerm<'_, T>,
-        b: &[T],
-        strip: Range<usize>,
-        ahead: &mut Ahead<'_, T>,
-    ) {
-        let (rows, row_stride) = (term.c.rows(), term.c.row_stride());
-        let own = self.columns.start.max(term.from)..self.columns.end.min(term.from + rows);
-        let c = term.c.as_mut_ptr();
-        for row in own.clone().step_by(Tiles::<T, S>::ROWS) {
-            ahead.ask(s);
+    fn strip<S: Simd<T>>(&self, s: S, term: &mut OuterTerm<'_, T>, strip: Range<usize>, right: Right<'_, T>) {
+        let (own, block) = (self.own(term), &self.columns);
+        let row_stride = term.c.row_stride();
+        let c = term.c.as_mut_ptr().wrapping_add(strip.start);
+        let tiles = own.start / Tiles::<T, S>::ROWS..own.end.div_ceil(Tiles::<T, S>::ROWS);
+        let Right { links, column, after } = right;
+        let each = links.len().div_ceil(tiles.len().max(1));
+        for (i, tile) in tiles.enumerate() {
+            let first = tile * Tiles::<T, S>::ROWS;
+            let rows = own.start.max(first)..own.end.min(first + Tiles::<T, S>::ROWS);
             let corner = Corner {
-                a: self.a.as_ptr(),
-                column: row - self.columns.start,
-                b: b.as_ptr(),
-                stride: CHUNK,
-                k: self.k,
+                a: self.panel[first / S::LANES * CHUNK * S::LANES + first % S::LANES..].as_ptr(),
+                b: links,
+                column,
                 onto: self.onto,
-                c: c.wrapping_add((row - term.from) * row_stride + strip.start),
+                c: c.wrapping_add((block.start + rows.start - term.from) * row_stride),
                 row_stride,
-                rows: Tiles::<T, S>::ROWS.min(own.end - row),
+                rows: rows.start - first..rows.end - first,
+                after: after.unwrap_or(0),
+                asked: if after.is_some() { i * each..links.len().min((i + 1) * each) } else { 0..0 },
             };
-            // SAFETY: the columns were packed, and C has these rows and columns.
+            // SAFETY: the columns were packed, the links have the strip's vectors, and C has these rows and columns.
             unsafe { Tiles::<T, S>::run(s, &corner, strip.len()) };
         }
     }
+}
+
+/// A strip of a chunk of B's rows.
+struct Right<'a, T> {
+    links: &'a [*const T],
+    /// Its first column.
+    column: usize,
+    /// The first column of the next strip.
+    after: Option<usize>,
 }

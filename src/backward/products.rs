@@ -60,7 +60,7 @@ pub(super) fn run<T: Real>(
     }
     let terms = terms(dims, [x, h, gates], grads)?;
     if let Engine::Native(_) = pass.engine {
-        let len = Outer::<T>::room(shape.channels, terms.iter().map(|term| term.c.cols()));
+        let len = Outer::<T>::room(shape.channels);
         room.reserve(parts, len, 0)?;
     }
     schedule::run(Sums { engine: pass.engine, gates, terms, onto, rooms: &mut room.parts }, parts)

@@ -1,5 +1,6 @@
-//! Packing, and the tile: ROWS columns of A by some vectors of B's, in registers while the links of a chunk pass.
+//! The tile: ROWS columns of A by some vectors of B's, in registers while the links of a chunk pass.
 
+use super::CHUNK;
 use crate::gemm::{load_up_to, store_up_to};
 use crate::isa::Simd;
 use crate::micro::TURN;
@@ -9,47 +10,49 @@ use std::ops::Range;
 
 /// Most vectors of a tile's row: 8 rows of 3 are 24 sums of 32 registers, 4 rows are 12 of 16. As many rows always stand
 /// in one vector of a packed link, or fill several.
-const MOST: usize = 3;
+pub(super) const MOST: usize = 3;
 
 /// Rows of a tile, by the registers: 32, or fewer.
 const ROWS: [usize; 2] = [8, 4];
 
-/// Vectors of columns that are packed side by side.
-const PACKED: usize = 4;
+/// Links of a turn of the loop: one where registers are few, as LLVM takes more values of several links ahead than there are
+/// registers for, and spills the sums.
+const fn turn(registers: usize) -> usize {
+    if registers >= 32 { TURN } else { 1 }
+}
 
-/// Where a tile stands. Panels have a vector of columns for each link, `stride` links for each vector of columns.
-pub(super) struct Corner<T> {
+/// Where a tile stands.
+pub(super) struct Corner<'a, T> {
+    /// The panel's first link of the tile's first column of A, which is a multiple of [`Tiles::ROWS`].
     pub(super) a: *const T,
-    /// The first column of A.
+    /// B's rows: the links.
+    pub(super) b: &'a [*const T],
+    /// The first column of B.
     pub(super) column: usize,
-    /// The panel of the first column of B.
-    pub(super) b: *const T,
-    pub(super) stride: usize,
-    /// Links.
-    pub(super) k: usize,
-    /// Whether they go on from what C holds.
+    /// Whether sums go on from what C holds.
     pub(super) onto: bool,
+    /// Of the first row that counts.
     pub(super) c: *mut T,
     pub(super) row_stride: usize,
-    /// Rows that count, from 1 to [`Tiles::ROWS`].
-    pub(super) rows: usize,
+    /// The rows of the tile that count, of [`Tiles::ROWS`].
+    pub(super) rows: Range<usize>,
+    /// The first column of B's next strip, and the links of which it is asked for.
+    pub(super) after: usize,
+    pub(super) asked: Range<usize>,
 }
 
 /// A chunk of the sums of a tile of C.
 ///
 /// # Safety
-/// The panels have the corner's `k` links, A's its rows as columns and B's as many vectors as the kernel is for; so has C,
-/// in all rows of a tile.
-pub(super) type Kernel<T, S> = unsafe fn(s: S, corner: &Corner<T>);
+/// The panel has a link for each of the corner's, a tile's rows as columns, and B's rows have as many vectors as the kernel
+/// is for from its column on; so has C, in all rows of a tile. The links that are asked for are some of the corner's.
+pub(super) type Kernel<T, S> = unsafe fn(s: S, corner: &Corner<'_, T>);
 
 pub(super) struct Tiles<T, S>(PhantomData<(T, S)>);
 
 impl<T: Real, S: Simd<T>> Tiles<T, S> {
     /// Rows of a whole tile.
     pub(super) const ROWS: usize = if S::REGS >= 32 { ROWS[0] } else { ROWS[1] };
-
-    /// Vectors of a whole tile's row.
-    pub(super) const BLOCKS: usize = MOST;
 
     /// By the vectors of a row, counted from 1.
     pub(super) const KERNELS: [Kernel<T, S>; MOST] = [Self::kernel::<1>(), Self::kernel::<2>(), Self::kernel::<3>()];
@@ -61,14 +64,14 @@ impl<T: Real, S: Simd<T>> Tiles<T, S> {
     /// The sums of a tile of C that is so many columns wide: at least one, and no more than a whole tile.
     ///
     /// # Safety
-    /// As for a [`Kernel`], but that C has the corner's rows and these columns.
+    /// As for a [`Kernel`], but that C has the corner's rows that count and these columns.
     #[inline(always)]
-    pub(super) unsafe fn run(s: S, corner: &Corner<T>, columns: usize) {
+    pub(super) unsafe fn run(s: S, corner: &Corner<'_, T>, columns: usize) {
         let vectors = columns.div_ceil(S::LANES);
         let kernel = Self::KERNELS[vectors - 1];
         // SAFETY: the caller's promise: a whole tile has all rows and vectors.
         unsafe {
-            if corner.rows == Self::ROWS && columns == vectors * S::LANES {
+            if corner.rows.len() == Self::ROWS && columns == vectors * S::LANES {
                 kernel(s, corner);
             } else {
                 Self::edge(s, corner, columns, kernel);
@@ -81,22 +84,24 @@ impl<T: Real, S: Simd<T>> Tiles<T, S> {
     /// # Safety
     /// As for `run`, with the kernel for these columns.
     #[inline(always)]
-    unsafe fn edge(s: S, corner: &Corner<T>, columns: usize, kernel: Kernel<T, S>) {
-        let &Corner { onto, c, row_stride, rows, .. } = corner;
+    unsafe fn edge(s: S, corner: &Corner<'_, T>, columns: usize, kernel: Kernel<T, S>) {
+        let Corner { onto, c, row_stride, ref rows, .. } = *corner;
         let vectors = columns.div_ceil(S::LANES);
         let mut sums = [s.splat(T::ZERO); ROWS[0] * MOST];
+        let counted = rows.start * vectors..rows.end * vectors;
         // SAFETY: the caller's promise; there is a vector for each of a tile.
         unsafe {
-            let places = (0..rows).flat_map(|m| (0..vectors).map(move |u| (m, u * S::LANES)));
+            let places = (0..rows.len()).flat_map(|m| (0..vectors).map(move |u| (m, u * S::LANES)));
             let place = |(m, column): (usize, usize)| (c.add(m * row_stride + column), S::LANES.min(columns - column));
             if onto {
-                for (sum, (from, lanes)) in sums.iter_mut().zip(places.clone().map(place)) {
+                for (sum, (from, lanes)) in sums[counted.clone()].iter_mut().zip(places.clone().map(place)) {
                     *sum = load_up_to(s, from, lanes);
                 }
             }
-            let whole = Corner { onto: true, c: sums.as_mut_ptr().cast(), row_stride: vectors * S::LANES, ..*corner };
-            kernel(s, &whole);
-            for (&sum, (to, lanes)) in sums.iter().zip(places.map(place)) {
+            let (rows, asked) = (0..Self::ROWS, 0..0);
+            let c = sums.as_mut_ptr().cast();
+            kernel(s, &Corner { onto: true, c, row_stride: vectors * S::LANES, rows, asked, ..*corner });
+            for (&sum, (to, lanes)) in sums[counted].iter().zip(places.map(place)) {
                 store_up_to(s, to, sum, lanes);
             }
         }
@@ -108,7 +113,7 @@ impl<T: Real, S: Simd<T>> Tiles<T, S> {
 /// # Safety
 /// As for a [`Kernel`].
 #[inline(never)]
-unsafe fn kernel<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corner: &Corner<T>) {
+unsafe fn kernel<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corner: &Corner<'_, T>) {
     s.vectorize(
         #[inline(always)]
         // SAFETY: the caller's promise.
@@ -120,20 +125,11 @@ unsafe fn kernel<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corn
 /// As for a [`Kernel`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "m and u each run over several arrays")]
-unsafe fn add<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corner: &Corner<T>) {
-    let Corner { a, column, b, stride, k, onto, c, row_stride, rows } = *corner;
+unsafe fn add<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corner: &Corner<'_, T>) {
+    let Corner { a, b, column, onto, c, row_stride, after, ref asked, .. } = *corner;
     let mut acc = [[s.splat(T::ZERO); U]; R];
-    let mut values = [a; R];
-    let mut vectors = [b; U];
-    // SAFETY: the caller's promise. Rows past the last one take the values of the last.
+    // SAFETY: the caller's promise.
     unsafe {
-        for u in 0..U {
-            vectors[u] = b.add(u * stride * S::LANES);
-        }
-        for m in 0..R {
-            let column = column + m.min(rows - 1);
-            values[m] = a.add(column / S::LANES * stride * S::LANES + column % S::LANES);
-        }
         if onto {
             for m in 0..R {
                 for u in 0..U {
@@ -141,22 +137,33 @@ unsafe fn add<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corner:
                 }
             }
         }
-        // The tile below is the next one. Its part of C comes from afar: asked for all at once it would fill the queue of
-        // what the first cache level misses.
-        let (mut first, mut below, mut asked) = (0, c.wrapping_add(R * row_stride), 1);
-        while k - first >= TURN {
-            for u in 0..U {
-                s.prefetch(below.wrapping_add(u * S::LANES));
+        // What comes next comes from afar: asked for all at once it would fill the queue of what the first cache level
+        // misses. The tile below is the next one; then B's next strip, of which each tile asks for a part.
+        let (mut below, end) = (c.wrapping_add(R * row_stride), c.wrapping_add(2 * R * row_stride));
+        let mut asked = asked.clone();
+        let (mut a, mut links) = (a, b.as_ptr());
+        let turn = const { turn(S::REGS) };
+        for _ in 0..b.len() / turn {
+            let mut ask = std::ptr::null();
+            if below != end {
+                ask = below.cast_const();
+                below = below.wrapping_add(row_stride);
+            } else if asked.start < asked.end {
+                ask = (*b.as_ptr().add(asked.start)).wrapping_add(after);
+                asked.start += 1;
             }
-            below = below.wrapping_add(if asked < R { row_stride } else { 0 });
-            asked += 1;
-            for i in first..first + TURN {
-                link::<T, S, R, U>(s, &mut acc, &values, &vectors, i);
+            if !ask.is_null() {
+                for u in 0..U {
+                    s.prefetch(ask.wrapping_add(u * S::LANES));
+                }
             }
-            first += TURN;
+            for i in 0..turn {
+                link::<T, S, R, U>(s, &mut acc, a.add(i * S::LANES), (*links.add(i)).add(column));
+            }
+            (a, links) = (a.add(turn * S::LANES), links.add(turn));
         }
-        for i in first..k {
-            link::<T, S, R, U>(s, &mut acc, &values, &vectors, i);
+        for i in 0..b.len() % turn {
+            link::<T, S, R, U>(s, &mut acc, a.add(i * S::LANES), (*links.add(i)).add(column));
         }
         for m in 0..R {
             for u in 0..U {
@@ -166,99 +173,28 @@ unsafe fn add<T: Real, S: Simd<T>, const R: usize, const U: usize>(s: S, corner:
     }
 }
 
-/// Adds the products of one link.
+/// Adds the products of one link: of the panel's columns, a vector of them each [`CHUNK`] links, and B's vectors.
 ///
 /// # Safety
-/// `values` and `vectors` have this link.
+/// They have R columns and U vectors.
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "m and u each run over several arrays")]
 unsafe fn link<T: Real, S: Simd<T>, const R: usize, const U: usize>(
     s: S,
     acc: &mut [[S::V; U]; R],
-    values: &[*const T; R],
-    vectors: &[*const T; U],
-    i: usize,
+    columns: *const T,
+    vectors: *const T,
 ) {
     let mut b = [s.splat(T::ZERO); U];
     // SAFETY: the caller's promise.
     unsafe {
         for u in 0..U {
-            b[u] = s.load(vectors[u].add(i * S::LANES));
+            b[u] = s.load(vectors.add(u * S::LANES));
         }
         for m in 0..R {
-            let a = s.splat(*values[m].add(i * S::LANES));
+            let a = s.splat(*columns.add(m / S::LANES * CHUNK * S::LANES + m % S::LANES));
             for u in 0..U {
                 acc[m][u] = s.fma(a, b[u], acc[m][u]);
-            }
-        }
-    }
-}
-
-/// Copies some columns of rows to a panel, a vector of columns after the other, zeros past the last; adds them up, too, if
-/// there are `sums`.
-///
-/// # Safety
-/// `rows` are at most `stride` and have these columns; the panel has room for them, whole vectors; so have `sums`.
-#[inline(always)]
-pub(super) unsafe fn pack<T: Real, S: Simd<T>>(
-    s: S,
-    rows: &[*const T],
-    columns: Range<usize>,
-    to: *mut T,
-    stride: usize,
-    sums: Option<*mut T>,
-) {
-    let mut at = 0;
-    while at < columns.len() {
-        let left = columns.len() - at;
-        // SAFETY: the caller's promise.
-        unsafe {
-            let (from, to) = (columns.start + at, to.add(at * stride));
-            let sums = sums.map(|sums| sums.add(at));
-            if left >= PACKED * S::LANES {
-                vectors::<T, S, PACKED>(s, rows, from, S::LANES, to, stride, sums);
-                at += PACKED * S::LANES;
-            } else {
-                vectors::<T, S, 1>(s, rows, from, left.min(S::LANES), to, stride, sums);
-                at += S::LANES;
-            }
-        }
-    }
-}
-
-/// `U` vectors of columns, the last one of `lanes`.
-///
-/// # Safety
-/// As for [`pack`].
-#[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "u runs over several arrays")]
-unsafe fn vectors<T: Real, S: Simd<T>, const U: usize>(
-    s: S,
-    rows: &[*const T],
-    from: usize,
-    lanes: usize,
-    to: *mut T,
-    stride: usize,
-    sums: Option<*mut T>,
-) {
-    let mut acc = [s.splat(T::ZERO); U];
-    // SAFETY: the caller's promise; sums are padded to whole vectors.
-    unsafe {
-        if let Some(sums) = sums {
-            for u in 0..U {
-                acc[u] = s.load(sums.add(u * S::LANES));
-            }
-        }
-        for (i, row) in rows.iter().enumerate() {
-            for u in 0..U {
-                let v = load_up_to(s, row.add(from + u * S::LANES), lanes);
-                s.store(to.add((u * stride + i) * S::LANES), v);
-                acc[u] = s.add(acc[u], v);
-            }
-        }
-        if let Some(sums) = sums {
-            for u in 0..U {
-                s.store(sums.add(u * S::LANES), acc[u]);
             }
         }
     }
