@@ -200,11 +200,11 @@ impl<T: Real> Packed<'_, T> {
     #[inline(always)]
     fn add<S: Simd<T>>(&self, s: S, term: &mut OuterTerm<'_, T>, links: &[*const T], room: &mut [T]) {
         let (mut from, end) = (0, if self.own(term).is_empty() { 0 } else { term.columns() });
+        let mut packed = [std::ptr::null(); CHUNK];
         while from < end {
             let vectors = part((end - from).div_ceil(S::LANES), MOST);
             let strip = from..end.min(from + vectors * S::LANES);
             from = strip.end;
-            let mut packed = [std::ptr::null(); CHUNK];
             let right = if strip.len() == vectors * S::LANES {
                 let after = if from < end { from } else { 0 };
                 Right { links, column: strip.start, after: Some(after) }
