@@ -159,13 +159,17 @@ fn a_record_is_made_of_both_in_turn() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let line = line("other", "gru", [3, 64, 1, 2, 1], 1e-9, "");
-    std::fs::write(path("peers"), format!("[ $CELL$THREADS != gru1 ] || echo '{line}' >>\"$1\"\n")).unwrap();
+    std::fs::write(
+        path("peers"),
+        format!("[ \"$CELL$THREADS $CASE\" != 'gru1 3-64-1-2' ] || echo '{line}' >>\"$1\"\n"),
+    )
+    .unwrap();
     std::fs::write(path("versions"), "other 1.2.3\n").unwrap();
     let made = Command::new("bash")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/record/make"))
         .args([format!("sh {}", path("peers").display()), path("versions").to_str().unwrap().to_owned()])
         .env("GATEFOLD", assert_cmd::cargo::cargo_bin("gatefold"))
-        .env("BENCH", "--input 3 --hidden 64 --time 2 --budget 0.002")
+        .envs([("BENCH", "--budget 0.002"), ("CASES", "3-64-1-2")])
         .envs([("ROUNDS", "2"), ("CELLS", "gru rnn"), ("LIMITS", ""), ("RECORDS", folder.path().to_str().unwrap())])
         .assert()
         .success();
