@@ -1,6 +1,6 @@
 //! The sizes of a layer.
 
-use crate::cell::{Cell, Variant};
+use crate::cell::{Cell, Reset, Variant};
 
 /// What a layer computes and how large it is: the only source of sizes.
 ///
@@ -42,6 +42,11 @@ impl Dims {
             [self.cell.gates(), self.input, self.hidden, self.output()].map(|size| size as f64);
         let projection = self.projection.map_or(0.0, |_| 2.0 * output * hidden);
         2.0 * gates * hidden * (input + output) + projection
+    }
+
+    /// Whether a step has two products, the second of what comes of the first.
+    pub(crate) fn has_two_stages(&self) -> bool {
+        self.projection.is_some() || self.cell == Cell::Gru { reset: Reset::Before }
     }
 
     /// The number of weights, both biases included whether the layer has them or not: G H (I + H + 2), or

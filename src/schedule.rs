@@ -3,7 +3,7 @@
 use crate::caches::Caches;
 use crate::dims::Dims;
 use crate::error::Result;
-use gatefold_kernels::gang::WORTH_WAKING;
+use gatefold_kernels::gang::{MOST_THREADS, WORTH_WAKING};
 
 /// How many threads a layer may use. The bits of the outputs do not depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -88,7 +88,11 @@ impl Plan {
     /// The same for calls of other sizes: with no more parts than rows, nor steps in a block than there are.
     pub(crate) fn within(self, time: usize, batch: usize) -> Plan {
         let Plan { parts, block, gang } = self;
-        Plan { parts: parts.clamp(1, batch.max(1)), block: block.clamp(1, time.max(1)), gang: gang.max(1) }
+        Plan {
+            parts: parts.clamp(1, batch.max(1)),
+            block: block.clamp(1, time.max(1)),
+            gang: gang.clamp(1, MOST_THREADS),
+        }
     }
 
     /// The most rows that the blocks of a part have, all steps together, for up to `time` steps of up to `rows` rows.
@@ -97,8 +101,8 @@ impl Plan {
     }
 }
 
-/// Floating-point operations of a step that are worth a thread's coming to it: half a microsecond.
-const WORTH_A_MEETING: f64 = 6e4;
+/// Floating-point operations between two meetings that are worth a thread's coming to them: a third of a microsecond.
+const WORTH_A_MEETING: f64 = 2.4e4;
 
 /// Threads that are worth sharing the units of a step, if there were as many.
 fn gang(dims: Dims, time: usize, batch: usize) -> usize {
@@ -111,7 +115,8 @@ fn gang(dims: Dims, time: usize, batch: usize) -> usize {
     if !is_worth {
         return 1;
     }
-    ((step / WORTH_A_MEETING) as usize).min(dims.hidden / UNITS_OF_A_MEMBER)
+    let meetings = if dims.has_two_stages() { 2.0 } else { 1.0 };
+    ((step / meetings / WORTH_A_MEETING) as usize).min(dims.hidden / UNITS_OF_A_MEMBER).min(MOST_THREADS)
 }
 
 /// Operations in all steps that a gang is woken for, where there are enough of them to be woken at all.
@@ -121,7 +126,7 @@ const WORTH_A_GANG: f64 = 5e6;
 const WORTH_A_GANG_AWAKE: f64 = 5e5;
 
 /// Fewest units of a member.
-const UNITS_OF_A_MEMBER: usize = 64;
+const UNITS_OF_A_MEMBER: usize = 48;
 
 impl Threads {
     /// Threads of those that there are now that share the units of a step. They are counted only where it is worth more than
@@ -331,7 +336,9 @@ mod tests {
 
     #[test]
     fn a_gang_meets_for_large_steps_of_few_rows() {
-        assert_eq!(plan(64, 128, 1, 100, 2).gang, 1);
+        assert_eq!(plan(64, 64, 1, 400, 2).gang, 1);
+        assert_eq!(plan(64, 96, 1, 100, 2).gang, 2);
+        assert_eq!(plan(64, 128, 1, 100, 2).gang, 2);
         assert_eq!(plan(128, 256, 1, 100, 2).gang, 2);
         assert_eq!(plan(256, 512, 1, 50, 2).gang, 2);
         assert_eq!(plan(256, 512, 1, 50, 1).gang, 1);
@@ -339,6 +346,13 @@ mod tests {
         assert_eq!(plan(64, 128, 1, 1, 2).gang, 1);
         assert_eq!(plan(256, 512, 32, 50, 2).gang, 1);
         assert_eq!(plan(1024, 1024, 1, 50, 64).gang, 16);
+        // Two meetings a step want twice the work.
+        let before = |hidden| {
+            let cell = Cell::Gru { reset: Reset::Before };
+            let dims = Dims { cell, variant: cell.standard(), input: 64, hidden, projection: None };
+            Plan::new(dims, 100, 1, 2, 4, CACHES).gang
+        };
+        assert_eq!([96, 128].map(before), [1, 2]);
     }
 
     #[test]

@@ -6,9 +6,12 @@
 //!
 //! Nothing here can deadlock, for nobody waits for a thread that may never start. A caller who does not get the gang, as
 //! another has it, does all rounds alone. One who gets it waits a microsecond for those who are awake, and gives a share to
-//! each member from the round on in which it has arrived. Who sleeps is not woken for a few rounds alone, but is when such
-//! calls follow each other closely: then it is still awake at the next. A member that takes far longer than its leader, as its
-//! core is busy with something else, is sent home, and the more often that happens, the more of the next callers work alone.
+//! each member from the round on in which it has arrived. As long as the same threads share, a round is told as soon as the
+//! leader's own share of the one before has ended, and members start it when all have: nobody is waited for twice.
+//!
+//! Who sleeps is not woken for a few rounds alone, but is when such calls follow each other closely: then it is still awake
+//! at the next. A member that takes far longer than its leader, as its core is busy with something else, is sent home, and
+//! the more often that happens, the more of the next callers work alone.
 //!
 //! ```
 //! use gatefold_kernels::gang::{Share, lead};
@@ -49,6 +52,9 @@ impl Share {
 /// Most threads that a gang has beside its leader.
 const MEMBERS: usize = 15;
 
+/// Most threads that share a round, the leader among them.
+pub const MOST_THREADS: usize = 1 + MEMBERS;
+
 /// How long a member looks for work before it sleeps, and how long a leader waits at least for a member before it sends it
 /// home: where rounds are long, a round.
 const PATIENCE: Duration = Duration::from_micros(200);
@@ -61,12 +67,13 @@ const ARRIVAL: Duration = Duration::from_micros(1);
 pub const WORTH_WAKING: usize = 8;
 
 /// Calls `body(round, share)` for every share of every round from 0 to `rounds`, on up to `threads` threads, this one among
-/// them. A round starts when the one before it has ended, and sees what that one wrote; how it is cut into shares may
-/// change from round to round. The first call for more threads than ever before starts them; others allocate nothing and
+/// them. A share starts when all shares of the round before have ended, and sees what they wrote; how a round is cut into
+/// shares may change from one to the next. The first call for more threads than ever before starts them; others allocate nothing and
 /// take no lock. Waking a member that sleeps is a system call.
 ///
 /// # Panics
-/// If `body` does, with what it panicked with, after all shares of that round have ended.
+/// If `body` does, with what it panicked with, after all shares that were begun have ended, which may be some of the next
+/// round.
 pub fn lead<F: Fn(usize, Share) + Sync>(threads: usize, rounds: usize, body: F) {
     let members = members(threads.saturating_sub(1).min(MEMBERS).min(rounds));
     static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -74,19 +81,10 @@ pub fn lead<F: Fn(usize, Share) + Sync>(threads: usize, rounds: usize, body: F) 
         return (0..rounds).for_each(|round| body(round, Share::ALL));
     }
     let work = Work { call: call::<F>, body: (&raw const body).cast() };
-    let mut called = Called {
-        members,
-        taken: &TAKEN,
-        called: [false; MEMBERS],
-        working: [false; MEMBERS],
-        slow: false,
-        turn: 0,
-        start: Instant::now(),
-        work,
-    };
+    let mut called = Called { members, taken: &TAKEN, called: 0, told: 0, slow: false, start: Instant::now(), work };
     called.call(rounds >= WORTH_WAKING || RECENT.was(called.start));
     for round in 0..rounds {
-        called.round(round, &body);
+        called.round(round, round + 1 < rounds, &body);
     }
 }
 
@@ -168,47 +166,72 @@ const CALLED: u8 = 1;
 /// The member waits for its turn, or works.
 const HERE: u8 = 2;
 
-/// The turn that says that there are no more.
-const DISMISSED: usize = usize::MAX;
+/// What a member is told: the number of a turn, counted from 1, in the upper bits, and below them who has a share in it, a
+/// bit for each member; or [`DISMISSED`]. The leader tells it when its own share of the turn before has ended. One that has
+/// not been taken yet is overwritten by no other than the next, which then has the same shares.
+type Turn = u64;
 
-/// A thread of the gang. What is not atomic is written by the leader alone: `work` while the member is at home, `round` and
-/// `share` while it waits for its turn; the member reads it when it has seen the state or the turn that follows.
+/// That there are no more turns.
+const DISMISSED: Turn = Turn::MAX;
+
+/// What a turn's number is multiplied by.
+const NUMBER: u64 = 1 << MEMBERS;
+
+/// The turn of a round, which the members in `shares` are to take.
+fn turn(round: usize, shares: Turn) -> Turn {
+    (round as Turn + 1) * NUMBER + shares
+}
+
+/// The number of a turn.
+fn number(turn: Turn) -> u64 {
+    turn / NUMBER
+}
+
+/// The members that have a share in a turn, a bit for each.
+fn shares(turn: Turn) -> Turn {
+    turn % NUMBER
+}
+
+/// A thread of the gang. What is not atomic is written by the leader alone while the member is at home; the member reads it
+/// when it has seen the state that follows. What both look at in every round stands in one cache line: who comes last to a
+/// meeting takes it over once.
+#[repr(C, align(64))]
 struct Member {
+    /// The turn that is to be taken.
+    turn: AtomicU64,
+    /// The number of the turn that was taken last; of who has just come, of the one before its first.
+    done: AtomicU64,
+    /// What the body panicked with, a boxed payload; null: it did not.
+    panic: AtomicPtr<Box<dyn Any + Send>>,
     state: AtomicU8,
     asleep: AtomicBool,
     work: UnsafeCell<Option<Work>>,
-    round: UnsafeCell<(usize, Share)>,
-    /// The turn that is to be taken.
-    turn: AtomicUsize,
-    /// The turn that was taken last.
-    done: AtomicUsize,
-    /// What the body panicked with, a boxed payload; null: it did not.
-    panic: AtomicPtr<Box<dyn Any + Send>>,
     thread: OnceLock<Thread>,
 }
 
-// SAFETY: the atomics order all access to the two cells, as the documentation of the type says; the body behind `work` is
-// Sync, and its leader outlives every turn.
+// SAFETY: the atomics order all access to the cell, as the documentation of the type says; the body behind `work` is Sync,
+// and its leader outlives every turn.
 unsafe impl Sync for Member {}
+
+/// All members, most of whom have no thread.
+static ALL: [Member; MEMBERS] = [const {
+    Member {
+        turn: AtomicU64::new(0),
+        done: AtomicU64::new(0),
+        panic: AtomicPtr::new(std::ptr::null_mut()),
+        state: AtomicU8::new(HOME),
+        asleep: AtomicBool::new(false),
+        work: UnsafeCell::new(None),
+        thread: OnceLock::new(),
+    }
+}; MEMBERS];
 
 /// The first `count` members, or as many as could be started.
 fn members(count: usize) -> &'static [Member] {
-    static ALL: [Member; MEMBERS] = [const {
-        Member {
-            state: AtomicU8::new(HOME),
-            asleep: AtomicBool::new(false),
-            work: UnsafeCell::new(None),
-            round: UnsafeCell::new((0, Share::ALL)),
-            turn: AtomicUsize::new(0),
-            done: AtomicUsize::new(0),
-            panic: AtomicPtr::new(std::ptr::null_mut()),
-            thread: OnceLock::new(),
-        }
-    }; MEMBERS];
     static STARTED: [OnceLock<bool>; MEMBERS] = [const { OnceLock::new() }; MEMBERS];
     let start = |i: usize| {
         let name = format!("gatefold-gang-{}", i + 1);
-        thread::Builder::new().name(name).spawn(move || ALL[i].live()).is_ok()
+        thread::Builder::new().name(name).spawn(move || ALL[i].live(i)).is_ok()
     };
     let started = (0..count).take_while(|&i| *STARTED[i].get_or_init(|| start(i))).count();
     &ALL[..started]
@@ -241,7 +264,7 @@ fn spin<R>(patience: Option<Duration>, mut ready: impl FnMut() -> Option<R>) -> 
 
 impl Member {
     /// The life of the thread.
-    fn live(&'static self) {
+    fn live(&'static self, index: usize) {
         let _ = self.thread.set(thread::current());
         loop {
             let called = || (self.state.load(Acquire) == CALLED).then_some(());
@@ -249,7 +272,7 @@ impl Member {
                 self.sleep();
             }
             if self.state.compare_exchange(CALLED, HERE, Acquire, Relaxed).is_ok() {
-                self.take_turns();
+                self.take_turns(index);
                 self.done.store(0, Relaxed);
                 self.turn.store(0, Relaxed);
                 self.state.store(HOME, Release);
@@ -270,21 +293,29 @@ impl Member {
         self.asleep.store(false, Relaxed);
     }
 
-    fn take_turns(&self) {
-        let mut last = 0;
-        loop {
-            let turn = spin(None, || Some(self.turn.load(Acquire)).filter(|&turn| turn != last));
-            let (Some(turn), Some(work)) = (turn.filter(|&turn| turn != DISMISSED), self.work()) else { return };
-            // SAFETY: the leader wrote it before the turn that was seen, and not since.
-            let (round, share) = unsafe { *self.round.get() };
+    fn take_turns(&self, index: usize) {
+        let Some(work) = self.work() else { return };
+        let told = || Some(self.turn.load(Acquire)).filter(|&turn| number(turn) > self.done.load(Relaxed));
+        while let Some(turn) = spin(None, told).filter(|&turn| turn != DISMISSED) {
+            let (done, shares, own) = (self.done.load(Relaxed), shares(turn), 1 << index);
+            // Nobody who has a share in this turn is sent home before it has ended.
+            of(shares & !own).for_each(|member| member.wait(None, done).unwrap_or_default());
+            let before = shares & (own - 1);
+            let share = Share { index: 1 + before.count_ones() as usize, of: 1 + shares.count_ones() as usize };
             // SAFETY: the leader keeps the body alive until this turn is done.
-            let call = || unsafe { (work.call)(work.body, round, share) };
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
+            let call = || unsafe { (work.call)(work.body, done as usize, share) };
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(call))
+                && self.panic.load(Relaxed).is_null()
+            {
                 self.panic.store(Box::into_raw(Box::new(payload)), Relaxed);
             }
-            self.done.store(turn, Release);
-            last = turn;
+            self.done.store(done + 1, Release);
         }
+    }
+
+    /// Waits until this member has taken a turn.
+    fn wait(&self, patience: Option<Duration>, number: u64) -> Option<()> {
+        spin(patience, || (self.done.load(Acquire) >= number).then_some(()))
     }
 
     fn work(&self) -> Option<Work> {
@@ -293,17 +324,21 @@ impl Member {
     }
 }
 
+/// Some members, a bit for each.
+fn of(members: Turn) -> impl Iterator<Item = &'static Member> {
+    (0..MEMBERS).filter(move |i| members >> i & 1 == 1).map(|i| &ALL[i])
+}
+
 /// The members that a leader has called. Dropping it sends them home.
 struct Called<'a> {
     members: &'static [Member],
     taken: &'a AtomicBool,
-    /// Whether a member was called and has not been sent home.
-    called: [bool; MEMBERS],
-    /// Whether a member has a share in this round.
-    working: [bool; MEMBERS],
+    /// The members that were called and are not to be sent home, a bit for each.
+    called: Turn,
+    /// The turn that members were told last.
+    told: Turn,
     /// Whether a member had to be waited for too long.
     slow: bool,
-    turn: usize,
     start: Instant,
     work: Work,
 }
@@ -311,10 +346,10 @@ struct Called<'a> {
 impl Called<'_> {
     /// Calls the members, those that sleep only if they are to be woken.
     fn call(&mut self, wake: bool) {
-        for (member, called) in self.members.iter().zip(&mut self.called) {
+        for (i, member) in self.members.iter().enumerate() {
             // One that was sent home and has not noticed yet is left alone.
-            *called = member.state.load(Acquire) == HOME && (wake || !member.asleep());
-            if *called {
+            if member.state.load(Acquire) == HOME && (wake || !member.asleep()) {
+                self.called |= 1 << i;
                 // SAFETY: a member at home does not read it, and there is one leader.
                 unsafe { *member.work.get() = Some(self.work) };
                 member.state.store(CALLED, SeqCst);
@@ -325,48 +360,59 @@ impl Called<'_> {
                 }
             }
         }
-        let arrive =
-            |(member, called): (&Member, &bool)| !*called || member.state.load(Acquire) == HERE || member.asleep();
-        while !self.members.iter().zip(&self.called).all(arrive) && self.start.elapsed() < ARRIVAL {
+        let arrived = |member: &Member| member.state.load(Acquire) == HERE || member.asleep();
+        while !of(self.called).all(arrived) && self.start.elapsed() < ARRIVAL {
             std::hint::spin_loop();
         }
     }
 
-    /// One round, shared with all who are here and have not been sent home.
-    fn round(&mut self, round: usize, body: &impl Fn(usize, Share)) {
-        for ((member, called), working) in self.members.iter().zip(&self.called).zip(&mut self.working) {
-            *working = *called && member.state.load(Acquire) == HERE;
+    /// One round, shared with all who are here and are not to be sent home. If no other round needs to know who else has
+    /// come, those who have a share go on to the next by themselves.
+    fn round(&mut self, round: usize, more: bool, body: &impl Fn(usize, Share)) {
+        if number(self.told) <= round as u64 {
+            let here = self.called & (shares(self.told) | self.newcomers());
+            // For who has just come, all turns before have been taken.
+            of(here).for_each(|member| member.done.store(round as u64, Relaxed));
+            self.tell(turn(round, here));
         }
-        let of = 1 + self.working.iter().filter(|&&working| working).count();
-        self.turn += 1;
-        let workers = self.members.iter().zip(&self.working).filter(|(_, working)| **working);
-        for (i, (member, _)) in workers.enumerate() {
-            // SAFETY: the member waits for its turn and does not read it before.
-            unsafe { *member.round.get() = (round, Share { index: i + 1, of }) };
-            member.turn.store(self.turn, Release);
+        let working = shares(self.told);
+        body(round, Share { index: 0, of: 1 + working.count_ones() as usize });
+        if more && working & !self.called == 0 && self.newcomers() == 0 {
+            self.tell(turn(round + 1, working));
         }
-        body(round, Share { index: 0, of });
-        self.wait();
+        self.wait(round as u64 + 1);
     }
 
-    /// Waits for all shares of this round, and sends home whom it has to wait for too long.
-    fn wait(&mut self) {
-        let turn = self.turn;
+    /// Who has arrived since members were told last.
+    fn newcomers(&self) -> Turn {
+        let waited_for = self.called & !shares(self.told);
+        (0..self.members.len())
+            .filter(|&i| waited_for >> i & 1 == 1 && self.members[i].state.load(Acquire) == HERE)
+            .fold(0, |here, i| here | 1 << i)
+    }
+
+    /// Tells all who have a share in a turn to take it, and sends home who had one in the last and has none in this.
+    fn tell(&mut self, turn: Turn) {
+        of(shares(self.told) & !shares(turn)).for_each(|member| member.turn.store(DISMISSED, Release));
+        of(shares(turn)).for_each(|member| member.turn.store(turn, Release));
+        self.told = turn;
+    }
+
+    /// Waits for all shares of a turn, and finds out who has to be waited for too long.
+    fn wait(&mut self, number: u64) {
         let mut panic = None;
-        for ((member, called), working) in self.members.iter().zip(&mut self.called).zip(&mut self.working) {
-            if std::mem::take(working) {
-                let done = || (member.done.load(Acquire) == turn).then_some(());
-                let round = || self.start.elapsed() / u32::try_from(turn).unwrap_or(u32::MAX).max(1);
-                if spin(Some(PATIENCE), done).or_else(|| spin(Some(round()), done)).is_none() {
-                    spin(None, done);
-                    member.turn.store(DISMISSED, Release);
-                    (*called, self.slow) = (false, true);
-                }
+        for i in (0..self.members.len()).filter(|i| shares(self.told) >> i & 1 == 1) {
+            let member = &self.members[i];
+            let round = || self.start.elapsed() / u32::try_from(number).unwrap_or(u32::MAX).max(1);
+            if member.wait(Some(PATIENCE), number).or_else(|| member.wait(Some(round()), number)).is_none() {
+                member.wait(None, number);
+                self.called &= !(1 << i);
+                self.slow = true;
+            }
+            if !member.panic.load(Relaxed).is_null() {
                 let payload = member.panic.swap(std::ptr::null_mut(), Relaxed);
-                if !payload.is_null() {
-                    // SAFETY: the member made it of a box and gave it away.
-                    panic = Some(unsafe { Box::from_raw(payload) });
-                }
+                // SAFETY: the member made it of a box and gave it away.
+                panic = Some(unsafe { Box::from_raw(payload) });
             }
         }
         if let Some(payload) = panic
@@ -379,10 +425,10 @@ impl Called<'_> {
 
 impl Drop for Called<'_> {
     fn drop(&mut self) {
-        // After a panic of the leader's own share, others may still be working.
-        self.wait();
-        let called = self.members.iter().zip(&self.called).filter(|(_, called)| **called);
-        for (member, _) in called {
+        // After a panic others may still be working, perhaps on the next round.
+        self.wait(number(self.told));
+        of(shares(self.told)).for_each(|member| member.turn.store(DISMISSED, Release));
+        for member in of(self.called & !shares(self.told)) {
             // Either it has not arrived yet, and will not; or it waits for its turn.
             if member.state.compare_exchange(CALLED, HOME, Relaxed, Relaxed).is_err() {
                 member.turn.store(DISMISSED, Release);

@@ -27,8 +27,7 @@ pub(super) fn run<T: Real>(
 ) -> Result<()> {
     let Call { dims, batch, direction, .. } = pass.call;
     let (recorded, room) = tape.recorded(pass.call)?;
-    let two_stages = dims.projection.is_some() || dims.cell == Cell::Gru { reset: Reset::Before };
-    let between = if two_stages { dims.hidden } else { 0 };
+    let between = if dims.has_two_stages() { dims.hidden } else { 0 };
     let len = product(&[batch, between]).ok_or(Error::TooLarge { argument: "batch" })?;
     room.between.reserve(len)?;
     room.reserve(parts, 0, batch)?;
