@@ -68,8 +68,8 @@ pub const WORTH_WAKING: usize = 8;
 
 /// Calls `body(round, share)` for every share of every round from 0 to `rounds`, on up to `threads` threads, this one among
 /// them. A share starts when all shares of the round before have ended, and sees what they wrote; how a round is cut into
-/// shares may change from one to the next. The first call for more threads than ever before starts them; others allocate nothing and
-/// take no lock. Waking a member that sleeps is a system call.
+/// shares may change from one to the next. The first call for more threads than ever before starts them; others allocate
+/// nothing and take no lock. Waking a member that sleeps is a system call.
 ///
 /// # Panics
 /// If `body` does, with what it panicked with, after all shares that were begun have ended, which may be some of the next
@@ -307,7 +307,7 @@ impl Member {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(call))
                 && self.panic.load(Relaxed).is_null()
             {
-                self.panic.store(Box::into_raw(Box::new(payload)), Relaxed);
+                self.panic.store(Box::into_raw(Box::new(payload)), Release);
             }
             self.done.store(done + 1, Release);
         }
@@ -324,9 +324,14 @@ impl Member {
     }
 }
 
+/// The numbers of some members, a bit for each.
+fn numbers(members: Turn) -> impl Iterator<Item = usize> {
+    (0..MEMBERS).filter(move |i| members >> i & 1 == 1)
+}
+
 /// Some members, a bit for each.
 fn of(members: Turn) -> impl Iterator<Item = &'static Member> {
-    (0..MEMBERS).filter(move |i| members >> i & 1 == 1).map(|i| &ALL[i])
+    numbers(members).map(|i| &ALL[i])
 }
 
 /// The members that a leader has called. Dropping it sends them home.
@@ -385,10 +390,8 @@ impl Called<'_> {
 
     /// Who has arrived since members were told last.
     fn newcomers(&self) -> Turn {
-        let waited_for = self.called & !shares(self.told);
-        (0..self.members.len())
-            .filter(|&i| waited_for >> i & 1 == 1 && self.members[i].state.load(Acquire) == HERE)
-            .fold(0, |here, i| here | 1 << i)
+        let here = |i: &usize| ALL[*i].state.load(Acquire) == HERE;
+        numbers(self.called & !shares(self.told)).filter(here).fold(0, |here, i| here | 1 << i)
     }
 
     /// Tells all who have a share in a turn to take it, and sends home who had one in the last and has none in this.
@@ -401,8 +404,8 @@ impl Called<'_> {
     /// Waits for all shares of a turn, and finds out who has to be waited for too long.
     fn wait(&mut self, number: u64) {
         let mut panic = None;
-        for i in (0..self.members.len()).filter(|i| shares(self.told) >> i & 1 == 1) {
-            let member = &self.members[i];
+        for i in numbers(shares(self.told)) {
+            let member = &ALL[i];
             let round = || self.start.elapsed() / u32::try_from(number).unwrap_or(u32::MAX).max(1);
             if member.wait(Some(PATIENCE), number).or_else(|| member.wait(Some(round()), number)).is_none() {
                 member.wait(None, number);
@@ -410,8 +413,9 @@ impl Called<'_> {
                 self.slow = true;
             }
             if !member.panic.load(Relaxed).is_null() {
-                let payload = member.panic.swap(std::ptr::null_mut(), Relaxed);
-                // SAFETY: the member made it of a box and gave it away.
+                // It may be of the next turn, of which nothing else has told yet.
+                let payload = member.panic.swap(std::ptr::null_mut(), Acquire);
+                // SAFETY: the member made it of a box and gave it away; nobody else takes it.
                 panic = Some(unsafe { Box::from_raw(payload) });
             }
         }
