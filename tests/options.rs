@@ -311,6 +311,32 @@ proptest! {
     }
 }
 
+#[test]
+fn numbers_that_overflow_say_nothing() {
+    let choice = Choice {
+        activations: Some([Activation::Exponential, Activation::Sigmoid, Activation::Sigmoid]),
+        attended: true,
+        ..Choice::default()
+    };
+    let case = Case {
+        cell: Cell::Gru { reset: Reset::After },
+        bias: Bias::Recurrent,
+        choice,
+        vectors: 0,
+        more: 0,
+        input: 17,
+        time: 4,
+        batch: 9,
+        part: Part::All,
+        direction: Direction::Forward,
+        layout: Layout::TimeMajor,
+        last: false,
+        initial: false,
+        seed: 12974042056146563323,
+    };
+    assert!(Problem::<f32>::new(case, 16).is_none());
+}
+
 /// A small case of every cell with every option that it can have, to be spoilt.
 fn problems() -> Vec<Problem<f32>> {
     let hard = Activation::HardSigmoid { alpha: 0.2, beta: 0.5 };

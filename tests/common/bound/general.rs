@@ -45,7 +45,8 @@ impl Reach {
     }
 }
 
-/// As [`rounding`](super::rounding), of a layer with options; `walked` is what it is compared with.
+/// As [`rounding`](super::rounding), of a layer with options; `walked` is what it is compared with. NaN where numbers
+/// overflow.
 pub fn rounding_of_options(layer: &Layer, options: &Options, sequence: &Sequence, walked: &Walked, u: f64) -> f64 {
     let row_sum = super::row_sum;
     let largest = super::largest;
@@ -117,5 +118,6 @@ pub fn rounding_of_options(layer: &Layer, options: &Options, sequence: &Sequence
             }
         } + sequence.flush;
     }
-    of_h.max(of_c)
+    // `max` would take NaN for the smaller one.
+    if of_h.is_nan() || of_h > of_c { of_h } else { of_c }
 }
