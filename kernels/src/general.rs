@@ -318,10 +318,11 @@ fn lstm<T: Real, S: Simd<T>>(s: S, variant: Variant, kept: bool, mut row: Row<'_
         let (i, g) = (read(s, row.gates[0], at), read(s, row.gates[2], at));
         let f = if variant.coupled { s.sub(s.splat(T::ONE), i) } else { read(s, row.gates[1], at) };
         let new = if new_once { read(s, row.next[0], at) } else { s.mul(i, g) };
-        let c = flush(s, s.fma(f, read(s, row.prev[0], at), new));
+        let exact = s.fma(f, read(s, row.prev[0], at), new);
+        let c = flush(s, exact);
         let o = row.peep(s, 2, at, c, read(s, row.gates[3], at));
         write(s, row.gates[3], at, o);
-        write(s, row.next[0], at, c);
+        write(s, row.next[0], at, exact);
         write(s, row.next[1], at, c);
     }
     if once(of_cell) {

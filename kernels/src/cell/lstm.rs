@@ -31,8 +31,9 @@ impl Stage for Lstm {
     ) -> Finished<Self, S::V> {
         let Chains { recurrent: [i, f, g, o], .. } = chains;
         let forget = sigmoid(s, f);
-        let c = flush(s, s.fma(forget, c, sigmoid_tanh(s, i, g)));
-        let h = flush(s, sigmoid_tanh(s, o, c));
+        let c = s.fma(forget, c, sigmoid_tanh(s, i, g));
+        // h does not wait for c to be flushed: of a c that is, it is next to nothing, too.
+        let (h, c) = (flush(s, sigmoid_tanh(s, o, c)), flush(s, c));
         // Inference does not compute what it does not keep.
         ([h, c], Trace { gates: [sigmoid(s, i), forget, tanh(s, g), sigmoid(s, o)], beside: h })
     }
