@@ -35,12 +35,12 @@ const SHAPES: [Shape; 16] = [
     Shape { input: 40, hidden: 330, batch: 3, time: 60 },
 ];
 
-/// The chosen plan first, then what else could be done with so many threads.
-fn alternatives(chosen: Plan, threads: usize) -> Vec<Plan> {
+/// The chosen plan first, then what else could be done with so many threads over so many steps.
+fn alternatives(chosen: Plan, threads: usize, time: usize) -> Vec<Plan> {
     let mut plans = vec![chosen];
     for (parts, gang) in [(1, 1), (threads, 1), (1, threads)] {
         for block in [1, chosen.block / 2, chosen.block, 2 * chosen.block, 4 * chosen.block] {
-            let plan = Plan { parts, block: block.max(1), gang };
+            let plan = Plan { parts, block: block.clamp(1, time), gang };
             if !plans.contains(&plan) {
                 plans.push(plan);
             }
@@ -90,7 +90,7 @@ fn main() {
             }
             pool.install(|| {
                 let mut runs = vec![Run::<f32>::new(cell, shape, isa, Threads::Pool)];
-                let plans = alternatives(runs[0].plan(), threads);
+                let plans = alternatives(runs[0].plan(), threads, shape.time);
                 runs.extend(plans[1..].iter().map(|&plan| planned(cell, shape, isa, plan)));
                 let medians = medians(&mut runs, budget);
                 let (best, least) = medians.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).unwrap();

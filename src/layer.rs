@@ -313,9 +313,8 @@ impl<T: Element> Layer<T> {
         y.check(time, batch, input.packed_rows(), self.dims.output())?;
         if tape.is_none()
             && let Some(row) = Row::of(&input, &self.stages, self.bytes)
-            && self.is_for_one(threads, time)
         {
-            return row.run(state, y, workspace);
+            return row.run(state, y, workspace, self.sharers(threads, time));
         }
         let call = self.call(&input);
         let recording = tape.as_mut().map(|tape| tape.begin(call, &input)).transpose()?;
@@ -330,14 +329,12 @@ impl<T: Element> Layer<T> {
         Ok(())
     }
 
-    /// Whether one thread had better compute the steps of a row alone. Weights that stay in its first cache are never shared.
-    pub(crate) fn is_for_one(&self, threads: Threads, time: usize) -> bool {
-        threads == Threads::One
-            || self.bytes <= Caches::of_machine().l1
-            || match self.fixed {
-                Some(plan) => plan.gang <= 1,
-                None => threads.gang(self.dims, time, 1) == 1,
-            }
+    /// Threads that had better share the units of a row's steps. Weights that stay in the first cache are never shared.
+    pub(crate) fn sharers(&self, threads: Threads, time: usize) -> usize {
+        if threads == Threads::One || self.bytes <= Caches::of_machine().l1 {
+            return 1;
+        }
+        self.fixed.map_or_else(|| threads.gang(self.dims, time, 1), |plan| plan.within(time, 1).gang)
     }
 
     /// All steps of arguments that were checked.

@@ -122,8 +122,8 @@ fn gang(dims: Dims, time: usize, batch: usize) -> usize {
 /// Operations in all steps that a gang is woken for, where there are enough of them to be woken at all.
 const WORTH_A_GANG: f64 = 5e6;
 
-/// Operations of a step, its input product among them, that a gang is called for if it is awake: ten microseconds.
-const WORTH_A_GANG_AWAKE: f64 = 5e5;
+/// Operations of a step, its input product among them, that a gang is called for if it is awake: two microseconds.
+const WORTH_A_GANG_AWAKE: f64 = 1.5e5;
 
 /// Fewest units of a member.
 const UNITS_OF_A_MEMBER: usize = 48;
@@ -344,6 +344,7 @@ mod tests {
         assert_eq!(plan(256, 512, 1, 50, 1).gang, 1);
         assert_eq!(plan(256, 512, 1, 1, 2).gang, 2);
         assert_eq!(plan(64, 128, 1, 1, 2).gang, 1);
+        assert_eq!(plan(128, 128, 1, 1, 2).gang, 2);
         assert_eq!(plan(256, 512, 32, 50, 2).gang, 1);
         assert_eq!(plan(1024, 1024, 1, 50, 64).gang, 16);
         // Two meetings a step want twice the work.

@@ -42,6 +42,7 @@ impl<'a, T: Real> Short<'a, T> {
         state: &'b mut State<T>,
         y: Option<SeqMut<'b, T>>,
         workspace: &'b mut Workspace<T>,
+        threads: usize,
     ) -> Result<(Solo<'a, 'b, T>, &'b mut usize)> {
         let Short { isa, first, second } = self;
         let between = match second {
@@ -50,7 +51,7 @@ impl<'a, T: Real> Short<'a, T> {
         };
         let (Planes { reverse, h, c, .. }, turn) = state.planes_and_turn();
         let c = c.unwrap_or([&mut [], &mut []]);
-        Ok((Solo { isa, first, second, x, h, c, between, y, walk, reverse }, turn))
+        Ok((Solo { isa, threads, first, second, x, h, c, between, y, walk, reverse }, turn))
     }
 }
 
@@ -73,14 +74,20 @@ impl<'a, T: Real> Row<'a, T> {
         Some(Row { x, walk: input.direction.walk(), short: Short::of(stages)? })
     }
 
-    /// Takes it through all timesteps. Sizes were checked.
-    pub(crate) fn run(self, state: &mut State<T>, mut y: Output<'_, T>, workspace: &mut Workspace<T>) -> Result<()> {
+    /// Takes it through all timesteps, whose units so many threads may share. Sizes were checked.
+    pub(crate) fn run(
+        self,
+        state: &mut State<T>,
+        mut y: Output<'_, T>,
+        workspace: &mut Workspace<T>,
+        threads: usize,
+    ) -> Result<()> {
         let Row { x, walk, short } = self;
         let each = match &mut y {
             Output::Sequence(y) => Some(y.reborrow()),
             _ => None,
         };
-        short.over(x, walk, state, each, workspace)?.0.run()?;
+        short.over(x, walk, state, each, workspace, threads)?.0.run()?;
         state.advance(x.shape().time);
         if let (Output::Last(y), Some(h)) = (&mut y, state.h_row(0))
             && let Some(y) = y.row_mut(0)
@@ -99,15 +106,16 @@ pub(crate) struct Frames<'a, T> {
 }
 
 impl<'a, T: Real> Frames<'a, T> {
-    /// Steps of `input` features from `state`, which was checked.
+    /// Steps of `input` features from `state`, which was checked; so many threads may share their units.
     pub(crate) fn new(
         short: Short<'a, T>,
         input: usize,
         state: &'a mut State<T>,
         workspace: &'a mut Workspace<T>,
+        threads: usize,
     ) -> Result<Self> {
         let none = SeqRef::new(&[], SeqShape::time_major(0, 1, input))?;
-        let (solo, turn) = short.over(none, Walk::Forward, state, None, workspace)?;
+        let (solo, turn) = short.over(none, Walk::Forward, state, None, workspace, threads)?;
         Ok(Frames { ready: solo.ready()?, turn })
     }
 

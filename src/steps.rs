@@ -48,16 +48,12 @@ impl<T: Element> Layer<T> {
     /// As [`Layer::forward_into`] for `state`; or the workspace does not fit in memory.
     pub fn steps<'a>(&'a self, state: &'a mut State<T>, workspace: &'a mut Workspace<T>) -> Result<Steps<'a, T>> {
         self.check_state(1, state)?;
-        if let Some(short) = self.short() {
-            return Ok(Steps(Way::Short(Frames::new(short, self.dims().input, state, workspace)?)));
+        if let Some(short) = Short::of(self.stages()) {
+            let threads = self.sharers(self.threads(), 1);
+            return Ok(Steps(Way::Short(Frames::new(short, self.dims().input, state, workspace, threads)?)));
         }
         self.reserve(workspace, 1, 1)?;
         Ok(Steps(Way::Call { layer: self, state, workspace }))
-    }
-
-    /// The stages that a row goes through one step at a time, if that is the way for this layer.
-    fn short(&self) -> Option<Short<'_, T>> {
-        self.is_for_one(self.threads(), 1).then(|| Short::of(self.stages())).flatten()
     }
 }
 

@@ -88,7 +88,8 @@ fn the_plan_calls_a_gang_for_large_steps_of_few_rows_alone() {
     pool.install(|| {
         assert_eq!(layer(330).plan(40, 1).gang, 2);
         assert_eq!(layer(330).plan(1, 1).gang, 2);
-        assert_eq!(layer(200).plan(1, 1).gang, 1);
+        assert_eq!(layer(200).plan(1, 1).gang, 2);
+        assert_eq!(layer(100).plan(1, 1).gang, 1);
         assert_eq!(layer(64).plan(40, 1).gang, 1);
         assert_eq!((layer(330).plan(40, 64).parts, layer(330).plan(40, 64).gang), (2, 1));
     });

@@ -88,6 +88,33 @@ fn frames_give_the_bits_of_the_sequence() {
     }
 }
 
+#[cfg(feature = "rayon")]
+#[test]
+fn frames_whose_units_are_shared_give_the_same_bits() {
+    use gatefold::{Plan, Threads};
+    let x = Random(7).values::<f32>(TIME * 33, 1.0);
+    for (cell, &isa) in CELLS.into_iter().flat_map(|cell| Isa::available().iter().map(move |isa| (cell, isa))) {
+        // More than a first cache holds: less is never shared.
+        let chosen = Chosen::<f32>::random(cell, [33, 330], Bias::Both, Choice::default(), 5);
+        let frames = |options: Options| {
+            let layer = Layer::new(chosen.weights(), options).unwrap();
+            let (mut state, mut workspace) = (layer.state(1).unwrap(), layer.workspace(1, 1).unwrap());
+            let mut steps = layer.steps(&mut state, &mut workspace).unwrap();
+            let mut y = vec![f32::NAN; TIME * 330];
+            for (x, y) in x.chunks_exact(33).zip(y.chunks_exact_mut(330)) {
+                steps.step(x, y).unwrap();
+            }
+            (bits(&y), bits(&state.h_to_vec()), state.c_to_vec().map(|c| bits(&c)))
+        };
+        let alone = frames(on_one_thread(Backend::Native, isa));
+        for gang in [2, 3] {
+            let plan = Some(Plan { parts: 1, block: 1, gang });
+            let together = frames(Options { isa: Some(isa), threads: Threads::Pool, plan, ..Options::default() });
+            assert_eq!(together, alone, "{cell:?} on {}, gang of {gang}", isa.name());
+        }
+    }
+}
+
 fn gru(options: Options) -> Layer<f32> {
     let cell = Cell::Gru { reset: Reset::Before };
     Layer::new(Chosen::random(cell, [3, 20], Bias::Both, Choice::default(), 1).weights(), options).unwrap()

@@ -5,9 +5,10 @@
 //! round to the next, and sleep when there was nothing to do for a while.
 //!
 //! Nothing here can deadlock, for nobody waits for a thread that may never start. A caller who does not get the gang, as
-//! another has it, does all rounds alone. One who gets it waits a microsecond for those who are awake, and gives a share to
-//! each member from the round on in which it has arrived. As long as the same threads share, a round is told as soon as the
-//! leader's own share of the one before has ended, and members start it when all have: nobody is waited for twice.
+//! another has it, does all rounds alone. One who gets it gives a share of the first round to each member that is awake, and
+//! takes back that of who has not begun it when its own has ended; others have a share from the round on in which they have
+//! arrived. As long as the same threads share, a round is told as soon as the leader's own share of the one before has ended,
+//! and members start it when all have: nobody is waited for twice. After the last they go home by themselves.
 //!
 //! Who sleeps is not woken for a few rounds alone, but is when such calls follow each other closely: then it is still awake
 //! at the next. A member that takes far longer than its leader, as its core is busy with something else, is sent home, and
@@ -26,12 +27,16 @@
 //! assert!(sums.iter().all(|sum| sum.load(Relaxed) == 4950));
 //! ```
 
+mod memory;
+
+use memory::{ALONE, RECENT};
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -47,6 +52,16 @@ pub struct Share {
 impl Share {
     /// All of it.
     pub const ALL: Share = Share { index: 0, of: 1 };
+
+    /// The part of some items.
+    #[inline(always)]
+    pub(crate) fn part(self, items: Range<usize>) -> Range<usize> {
+        if self.of == 1 {
+            return items;
+        }
+        let at = |index| items.start + items.len() * index / self.of;
+        at(self.index)..at(self.index + 1)
+    }
 }
 
 /// Most threads that a gang has beside its leader.
@@ -58,9 +73,6 @@ pub const MOST_THREADS: usize = 1 + MEMBERS;
 /// How long a member looks for work before it sleeps, and how long a leader waits at least for a member before it sends it
 /// home: where rounds are long, a round.
 const PATIENCE: Duration = Duration::from_micros(200);
-
-/// How long a leader waits for members that are awake before the first round.
-const ARRIVAL: Duration = Duration::from_micros(1);
 
 /// Fewest rounds that a member is woken for, unless the last call ended less than PATIENCE ago: waking takes tens of
 /// microseconds.
@@ -81,65 +93,10 @@ pub fn lead<F: Fn(usize, Share) + Sync>(threads: usize, rounds: usize, body: F) 
         return (0..rounds).for_each(|round| body(round, Share::ALL));
     }
     let work = Work { call: call::<F>, body: (&raw const body).cast() };
-    let mut called = Called { members, taken: &TAKEN, called: 0, told: 0, slow: false, start: Instant::now(), work };
-    called.call(rounds >= WORTH_WAKING || RECENT.was(called.start));
+    let mut called = Called { taken: &TAKEN, rounds, called: 0, told: 0, slow: false, start: Instant::now(), work };
+    called.call(members, rounds >= WORTH_WAKING || RECENT.was(called.start));
     for round in 0..rounds {
-        called.round(round, round + 1 < rounds, &body);
-    }
-}
-
-/// How many of the next callers work alone: none, or 2^delays, where members were slow of late. On a machine with other
-/// work for its cores, a share can take as long as the other work's turn.
-static ALONE: Alone = Alone { callers: AtomicUsize::new(0), delays: AtomicUsize::new(0) };
-
-struct Alone {
-    callers: AtomicUsize,
-    delays: AtomicUsize,
-}
-
-impl Alone {
-    const MOST_DELAYS: usize = 10;
-
-    fn is_next(&self) -> bool {
-        let less = |callers: usize| callers.checked_sub(1);
-        self.callers.load(Relaxed) > 0 && self.callers.fetch_update(Relaxed, Relaxed, less).is_ok()
-    }
-
-    /// After a call in which a member was slow, or none was. Callers may race: it is a guess in any case.
-    fn learn(&self, slow: bool) {
-        let delays = self.delays.load(Relaxed);
-        if slow {
-            self.delays.store((delays + 1).min(Self::MOST_DELAYS), Relaxed);
-            self.callers.store(1 << delays, Relaxed);
-        } else {
-            self.delays.store(delays.saturating_sub(1), Relaxed);
-        }
-    }
-}
-
-/// When a call for a gang ended last.
-static RECENT: Recent = Recent { first: OnceLock::new(), last: AtomicU64::new(0) };
-
-struct Recent {
-    /// What times are counted from.
-    first: OnceLock<Instant>,
-    /// Nanoseconds since then.
-    last: AtomicU64,
-}
-
-impl Recent {
-    fn nanoseconds(&self, now: Instant) -> u64 {
-        now.duration_since(*self.first.get_or_init(|| now)).as_nanos() as u64
-    }
-
-    fn is_now(&self) {
-        self.last.store(self.nanoseconds(Instant::now()), Relaxed);
-    }
-
-    /// Whether that was a short while ago.
-    fn was(&self, now: Instant) -> bool {
-        let last = self.last.load(Relaxed);
-        last > 0 && self.nanoseconds(now).saturating_sub(last) < PATIENCE.as_nanos() as u64
+        called.round(round, &body);
     }
 }
 
@@ -166,21 +123,20 @@ const CALLED: u8 = 1;
 /// The member waits for its turn, or works.
 const HERE: u8 = 2;
 
-/// What a member is told: the number of a turn, counted from 1, in the upper bits, and below them who has a share in it, a
-/// bit for each member; or [`DISMISSED`]. The leader tells it when its own share of the turn before has ended. One that has
-/// not been taken yet is overwritten by no other than the next, which then has the same shares.
+/// What a member is told: the number of a turn, counted from 1, in the upper bits, below them whether it is the last, and
+/// who has a share in it, a bit for each member; or [`DISMISSED`]. The first is told with the call, others when the leader's
+/// own share of the turn before has ended. One that has not been taken yet is overwritten by no other than the next, which
+/// then has the same shares.
 type Turn = u64;
 
 /// That there are no more turns.
 const DISMISSED: Turn = Turn::MAX;
 
-/// What a turn's number is multiplied by.
-const NUMBER: u64 = 1 << MEMBERS;
+/// Of the last turn.
+const LAST: Turn = 1 << MEMBERS;
 
-/// The turn of a round, which the members in `shares` are to take.
-fn turn(round: usize, shares: Turn) -> Turn {
-    (round as Turn + 1) * NUMBER + shares
-}
+/// What a turn's number is multiplied by.
+const NUMBER: u64 = 2 * LAST;
 
 /// The number of a turn.
 fn number(turn: Turn) -> u64 {
@@ -189,7 +145,12 @@ fn number(turn: Turn) -> u64 {
 
 /// The members that have a share in a turn, a bit for each.
 fn shares(turn: Turn) -> Turn {
-    turn % NUMBER
+    turn % LAST
+}
+
+/// Whether there are no others behind it.
+fn is_last(turn: Turn) -> bool {
+    turn & LAST > 0
 }
 
 /// A thread of the gang. What is not atomic is written by the leader alone while the member is at home; the member reads it
@@ -197,9 +158,9 @@ fn shares(turn: Turn) -> Turn {
 /// meeting takes it over once.
 #[repr(C, align(64))]
 struct Member {
-    /// The turn that is to be taken.
+    /// The turn that is to be taken; 0: none yet.
     turn: AtomicU64,
-    /// The number of the turn that was taken last; of who has just come, of the one before its first.
+    /// The number of the turn that was taken last; of who has none yet, of the one before its first.
     done: AtomicU64,
     /// What the body panicked with, a boxed payload; null: it did not.
     panic: AtomicPtr<Box<dyn Any + Send>>,
@@ -273,9 +234,6 @@ impl Member {
             }
             if self.state.compare_exchange(CALLED, HERE, Acquire, Relaxed).is_ok() {
                 self.take_turns(index);
-                self.done.store(0, Relaxed);
-                self.turn.store(0, Relaxed);
-                self.state.store(HOME, Release);
             }
         }
     }
@@ -293,10 +251,10 @@ impl Member {
         self.asleep.store(false, Relaxed);
     }
 
+    /// Takes all turns of a call, and goes home.
     fn take_turns(&self, index: usize) {
-        let Some(work) = self.work() else { return };
         let told = || Some(self.turn.load(Acquire)).filter(|&turn| number(turn) > self.done.load(Relaxed));
-        while let Some(turn) = spin(None, told).filter(|&turn| turn != DISMISSED) {
+        while let (Some(work), Some(turn)) = (self.work(), spin(None, told).filter(|&turn| turn != DISMISSED)) {
             let (done, shares, own) = (self.done.load(Relaxed), shares(turn), 1 << index);
             // Nobody who has a share in this turn is sent home before it has ended.
             of(shares & !own).for_each(|member| member.wait(None, done).unwrap_or_default());
@@ -309,8 +267,33 @@ impl Member {
             {
                 self.panic.store(Box::into_raw(Box::new(payload)), Release);
             }
+            // The last one may have been told before the one that was taken now had begun.
+            let ends = is_last(turn) && number(turn) == done + 1;
+            if ends {
+                // Before the leader sees that it is done, and may call again.
+                self.state.store(HOME, Release);
+            }
             self.done.store(done + 1, Release);
+            if ends {
+                return;
+            }
         }
+        self.state.store(HOME, Release);
+    }
+
+    /// Calls this member, which is at home, and wakes it if it sleeps.
+    fn call(&self) {
+        self.state.store(CALLED, SeqCst);
+        if self.asleep.load(SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+
+    /// Whether this member had not come yet, and is at home again.
+    fn call_off(&self) -> bool {
+        self.state.compare_exchange(CALLED, HOME, Relaxed, Relaxed).is_ok()
     }
 
     /// Waits until this member has taken a turn.
@@ -336,8 +319,9 @@ fn of(members: Turn) -> impl Iterator<Item = &'static Member> {
 
 /// The members that a leader has called. Dropping it sends them home.
 struct Called<'a> {
-    members: &'static [Member],
     taken: &'a AtomicBool,
+    /// How many there will be.
+    rounds: usize,
     /// The members that were called and are not to be sent home, a bit for each.
     called: Turn,
     /// The turn that members were told last.
@@ -349,43 +333,65 @@ struct Called<'a> {
 }
 
 impl Called<'_> {
-    /// Calls the members, those that sleep only if they are to be woken.
-    fn call(&mut self, wake: bool) {
-        for (i, member) in self.members.iter().enumerate() {
-            // One that was sent home and has not noticed yet is left alone.
-            if member.state.load(Acquire) == HOME && (wake || !member.asleep()) {
-                self.called |= 1 << i;
-                // SAFETY: a member at home does not read it, and there is one leader.
-                unsafe { *member.work.get() = Some(self.work) };
-                member.state.store(CALLED, SeqCst);
-                if member.asleep.load(SeqCst)
-                    && let Some(thread) = member.thread.get()
-                {
-                    thread.unpark();
-                }
-            }
+    /// The turn of a round, which the members in `shares` are to take.
+    fn turn(&self, round: usize, shares: Turn) -> Turn {
+        let last = if round + 1 == self.rounds { LAST } else { 0 };
+        (round as Turn + 1) * NUMBER + last + shares
+    }
+
+    /// Calls the members that are at home, those that sleep only if they are to be woken. (One that was sent home and has not
+    /// noticed yet is left alone.) Who is awake is told the first turn as well.
+    fn call(&mut self, members: &[Member], wake: bool) {
+        let mut awake = 0;
+        for (i, member) in members.iter().enumerate() {
+            let (is_home, asleep) = (member.state.load(Acquire) == HOME, member.asleep());
+            self.called |= Turn::from(is_home && (wake || !asleep)) << i;
+            awake |= Turn::from(is_home && !asleep) << i;
         }
-        let arrived = |member: &Member| member.state.load(Acquire) == HERE || member.asleep();
-        while !of(self.called).all(arrived) && self.start.elapsed() < ARRIVAL {
-            std::hint::spin_loop();
+        self.told = self.turn(0, awake);
+        for i in numbers(self.called) {
+            let member = &members[i];
+            // SAFETY: a member at home does not read it, and there is one leader.
+            unsafe { *member.work.get() = Some(self.work) };
+            member.done.store(0, Relaxed);
+            member.turn.store(if awake >> i & 1 == 1 { self.told } else { 0 }, Relaxed);
+            member.call();
         }
     }
 
     /// One round, shared with all who are here and are not to be sent home. If no other round needs to know who else has
     /// come, those who have a share go on to the next by themselves.
-    fn round(&mut self, round: usize, more: bool, body: &impl Fn(usize, Share)) {
+    fn round(&mut self, round: usize, body: &impl Fn(usize, Share)) {
         if number(self.told) <= round as u64 {
             let here = self.called & (shares(self.told) | self.newcomers());
             // For who has just come, all turns before have been taken.
             of(here).for_each(|member| member.done.store(round as u64, Relaxed));
-            self.tell(turn(round, here));
+            self.tell(self.turn(round, here));
         }
         let working = shares(self.told);
         body(round, Share { index: 0, of: 1 + working.count_ones() as usize });
-        if more && working & !self.called == 0 && self.newcomers() == 0 {
-            self.tell(turn(round + 1, working));
+        if round == 0 {
+            self.take_back(body);
+        }
+        let goes_on = working == shares(self.told) & self.called && self.newcomers() == 0;
+        if goes_on && round + 1 < self.rounds {
+            self.tell(self.turn(round + 1, working));
         }
         self.wait(round as u64 + 1);
+    }
+
+    /// Does the shares of the first round whose members have not come yet. They are called anew, and may still come later.
+    fn take_back(&mut self, body: &impl Fn(usize, Share)) {
+        let working = shares(self.told);
+        for (before, i) in numbers(working).enumerate() {
+            let member = &ALL[i];
+            if member.state.load(Relaxed) == CALLED && member.call_off() {
+                self.told &= !(1 << i);
+                member.turn.store(0, Relaxed);
+                member.call();
+                body(0, Share { index: 1 + before, of: 1 + working.count_ones() as usize });
+            }
+        }
     }
 
     /// Who has arrived since members were told last.
@@ -429,12 +435,16 @@ impl Called<'_> {
 
 impl Drop for Called<'_> {
     fn drop(&mut self) {
-        // After a panic others may still be working, perhaps on the next round.
+        if thread::panicking() {
+            // Of the first turn, some may not have come yet, and will not.
+            self.told &= !numbers(shares(self.told)).filter(|&i| ALL[i].call_off()).fold(0, |off, i| off | 1 << i);
+        }
+        // Others may still be working, perhaps on the next round.
         self.wait(number(self.told));
-        of(shares(self.told)).for_each(|member| member.turn.store(DISMISSED, Release));
-        for member in of(self.called & !shares(self.told)) {
+        let gone = if is_last(self.told) { shares(self.told) } else { 0 };
+        for member in of((self.called | shares(self.told)) & !gone) {
             // Either it has not arrived yet, and will not; or it waits for its turn.
-            if member.state.compare_exchange(CALLED, HOME, Relaxed, Relaxed).is_err() {
+            if !member.call_off() {
                 member.turn.store(DISMISSED, Release);
             }
         }

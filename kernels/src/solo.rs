@@ -5,17 +5,22 @@
 //! sizes costs as much as the arithmetic. The sums are those of [`Relay`](crate::relay::Relay), to the bit. Its input
 //! product of many steps at once reads W less often, which pays where W does not fit the first cache.
 
+mod row;
+
 use crate::block::Block;
+use crate::buf::LINE;
 use crate::cell::{Chains, Stage, StageKind, StageVisitor};
 use crate::epilogue::{MAX_PLANES, chained};
+use crate::gang::{Share, lead};
 use crate::gemm::store_up_to;
 use crate::isa::{Dispatch, Isa, Op, Simd};
 use crate::micro::{Prefetch, multiply};
 use crate::pack::{Panel, PanelRef};
 use crate::real::Real;
-use crate::relay::{Held, Walk, Wiring, check_panels, wiring};
+use crate::relay::{Walk, Wiring, check_panels, wiring};
 use crate::seq::{SeqMut, SeqRef};
 use crate::shape::ShapeError;
+use row::{Pair, Row};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -24,6 +29,8 @@ use std::ops::Range;
 pub struct Solo<'a, 'b, T> {
     /// The instruction set; the panels must have been packed for it.
     pub isa: Isa,
+    /// Threads that may share the units of a step.
+    pub threads: usize,
     /// The stage that a step runs first.
     pub first: SoloStage<'a, T>,
     /// The one that it runs then, of a cell of two stages.
@@ -83,6 +90,7 @@ impl<'a, 'b, T: Real> Solo<'a, 'b, T> {
 #[derive(Debug)]
 pub struct Ready<'a, 'b, T> {
     isa: Isa,
+    threads: usize,
     first: SoloStage<'a, T>,
     second: Option<SoloStage<'a, T>>,
     row: Row<T>,
@@ -92,7 +100,25 @@ pub struct Ready<'a, 'b, T> {
 // SAFETY: it has borrowed all that its pointers point to, the weights and x shared, the rest for itself alone.
 unsafe impl<T: Send + Sync> Send for Ready<'_, '_, T> {}
 
+// SAFETY: steps are computed through it by who borrows it for himself alone, and those with whom he shares one write the units
+// of their own blocks, which no other of that stage reads.
+unsafe impl<T: Send + Sync> Sync for Ready<'_, '_, T> {}
+
 impl<T: Real> Ready<'_, '_, T> {
+    /// A share of some steps of the first stage or of the second.
+    #[inline(always)]
+    fn visit(&self, which: usize, steps: Range<usize>, share: Share) {
+        let Ready { isa, row, .. } = self;
+        match (which, &self.second) {
+            (0, second) => {
+                let (stage, last) = (&self.first, second.is_none());
+                stage.kind.visit(Visit { isa: *isa, row, stage, last, steps, share });
+            }
+            (_, Some(stage)) => stage.kind.visit(Visit { isa: *isa, row, stage, last: true, steps, share }),
+            _ => {}
+        }
+    }
+
     /// Computes the next step from a frame `x`, `[I]`, and writes its output to `y`, `[units]`. The state that a step wrote, in
     /// the second planes at first, is what the next one reads. Nothing is allocated.
     ///
@@ -145,76 +171,33 @@ fn ready<'a, 'b, T: Real>(mut args: Solo<'a, 'b, T>) -> Result<Ready<'a, 'b, T>,
     if let Some(second) = &args.second {
         check(second, true)?;
     }
-    Ok(Ready { isa: args.isa, first: args.first, second: args.second, row, life: PhantomData })
+    Ok(Ready { isa: args.isa, threads: args.threads, first: args.first, second: args.second, row, life: PhantomData })
 }
 
 /// All steps of the row of `ready`.
 pub(crate) fn solo<T: Real>(ready: &mut Ready<'_, '_, T>) {
-    let Ready { isa, first, second, row, .. } = &*ready;
-    let visit = |stage: &SoloStage<'_, T>, last, steps| stage.kind.visit(Visit { isa: *isa, row, stage, last, steps });
-    let Some(second) = second else { return visit(first, true, 0..row.time) };
-    for s in 0..row.time {
-        visit(first, false, s..s + 1);
-        visit(second, true, s..s + 1);
+    let ready = &*ready;
+    let time = ready.row.time;
+    if ready.threads > 1 {
+        return shared(ready);
+    }
+    if ready.second.is_none() {
+        return ready.visit(0, 0..time, Share::ALL);
+    }
+    for s in 0..time {
+        ready.visit(0, s..s + 1, Share::ALL);
+        ready.visit(1, s..s + 1, Share::ALL);
     }
 }
 
-/// Two planes, each of at least `len` values.
-#[derive(Clone, Copy, Debug)]
-struct Pair<T> {
-    planes: [*mut T; 2],
-    len: usize,
-}
-
-impl<T> Pair<T> {
-    #[inline(always)]
-    fn of([first, second]: &mut [&mut [T]; 2]) -> Self {
-        Pair { planes: [first.as_mut_ptr(), second.as_mut_ptr()], len: first.len().min(second.len()) }
-    }
-}
-
-/// All that the steps of a row share.
-#[derive(Debug)]
-struct Row<T> {
-    x: *const T,
-    /// Values from one timestep to the next.
-    x_stride: usize,
-    /// Timesteps that `x`, and `y` if it is wanted, have.
-    time: usize,
-    channels: usize,
-    units: usize,
-    h: Pair<T>,
-    c: Pair<T>,
-    between: Pair<T>,
-    /// Null: not wanted.
-    y: *mut T,
-    y_stride: usize,
-    walk: Walk,
-    reverse: bool,
-    /// Steps before these, modulo 2.
-    turn: usize,
-}
-
-impl<T: Real> Row<T> {
-    #[inline(always)]
-    fn len(&self, held: Held) -> usize {
-        match held {
-            Held::H => self.h.len,
-            Held::C => self.c.len,
-            Held::First | Held::Second => self.between.len,
-        }
-    }
-
-    /// The plane that holds this, of the state by turns.
-    #[inline(always)]
-    fn plane(&self, held: Held, turn: usize) -> *mut T {
-        match held {
-            Held::H => self.h.planes[turn % 2],
-            Held::C => self.c.planes[turn % 2],
-            Held::First => self.between.planes[0],
-            Held::Second => self.between.planes[1],
-        }
-    }
+/// The same on several threads. Not inlined: what a gang needs on the stack is made room for in every step.
+#[inline(never)]
+fn shared<T: Real>(ready: &Ready<'_, '_, T>) {
+    let stages = 1 + usize::from(ready.second.is_some());
+    lead(ready.threads, ready.row.time.saturating_mul(stages), |round, share| {
+        let s = round / stages;
+        ready.visit(round % stages, s..s + 1, share);
+    });
 }
 
 /// Compares the sizes of a stage.
@@ -250,6 +233,7 @@ struct Visit<'a, T> {
     stage: &'a SoloStage<'a, T>,
     last: bool,
     steps: Range<usize>,
+    share: Share,
 }
 
 impl<T: Real> StageVisitor for Visit<'_, T> {
@@ -257,11 +241,17 @@ impl<T: Real> StageVisitor for Visit<'_, T> {
 
     #[inline(always)]
     fn visit<C: Stage>(self, stage: C) {
-        let Visit { isa, row, stage: SoloStage { input, recurrent, .. }, last, steps } = self;
-        let (input, recurrent) = (input.whole(), recurrent.whole());
+        let Visit { isa, row, stage: SoloStage { input, recurrent, .. }, last, steps, share } = self;
+        let (mut unit, mut input, mut recurrent) = (0, (*input).whole(), (*recurrent).whole());
+        let is_shared = share.of > 1;
+        if is_shared {
+            let blocks = share.part(0..self.stage.recurrent.blocks());
+            unit = blocks.start * self.stage.recurrent.lanes();
+            (input, recurrent) = (self.stage.input.part(blocks.clone()), self.stage.recurrent.part(blocks));
+        }
         // `Check` refused the others.
         if const { C::ANY_SIZE } {
-            T::dispatch(isa, &Steps { stage, row, input, recurrent, last, steps });
+            T::dispatch(isa, &Steps { stage, row, unit, is_shared, input, recurrent, last, steps });
         }
     }
 }
@@ -270,6 +260,10 @@ impl<T: Real> StageVisitor for Visit<'_, T> {
 struct Steps<'a, T, C> {
     stage: C,
     row: &'a Row<T>,
+    /// The first unit, of those that are computed here.
+    unit: usize,
+    /// Whether others compute others.
+    is_shared: bool,
     input: PanelRef<'a, T>,
     recurrent: PanelRef<'a, T>,
     last: bool,
@@ -331,10 +325,10 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
         let Wiring { operand, prev: reads, next: writes } = wiring(C::KIND, self.last);
         let (mut prev, mut next) = ([std::ptr::null(); MAX_PLANES], [std::ptr::null_mut(); MAX_PLANES]);
         for (plane, &held) in prev.iter_mut().zip(reads) {
-            *plane = row.plane(held, turn).cast_const();
+            *plane = row.plane(held, turn).wrapping_add(self.unit).cast_const();
         }
         for (plane, &held) in next.iter_mut().zip(writes) {
-            *plane = row.plane(held, turn + 1);
+            *plane = row.plane(held, turn + 1).wrapping_add(self.unit);
         }
         Step {
             x: row.x.wrapping_add(t * row.x_stride),
@@ -342,7 +336,7 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
             prev,
             next,
             y: if self.last && !row.y.is_null() {
-                row.y.wrapping_add(t_out * row.y_stride)
+                row.y.wrapping_add(t_out * row.y_stride + self.unit)
             } else {
                 std::ptr::null_mut()
             },
@@ -358,6 +352,12 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
         let bytes = size_of_val(self.input.data()) + size_of_val(self.recurrent.data());
         let most = if bytes > FIRST_CACHE { most.min(few_blocks(<C::Recurrent<()> as Block<()>>::N)) } else { most };
         let places = self.places(number);
+        if self.is_shared {
+            // Other cores wrote it: its lines come sooner all at once than one after the other.
+            for line in 0..self.recurrent.shape().k * size_of::<T>() / LINE {
+                s.prefetch(places.operand.wrapping_byte_add(line * LINE));
+            }
+        }
         let reverse = self.row.reverse != ((self.row.turn + number) % 2 == 1);
         let blocks = self.recurrent.shape().units.div_ceil(S::LANES);
         let mut done = 0;

@@ -42,6 +42,17 @@ fn members_take_part_in_time() {
 }
 
 #[test]
+fn single_rounds_are_shared_too() {
+    let start = Instant::now();
+    while count(2, 1, 8) < 2 {
+        assert!(start.elapsed() < Duration::from_secs(60), "no member has come in a minute");
+    }
+    for i in 0..20_000 {
+        count(1 + i % 4, 1 + i % 3, 5);
+    }
+}
+
+#[test]
 fn many_leaders_at_once_all_come_to_an_end() {
     let barrier = Barrier::new(6);
     thread::scope(|scope| {

@@ -53,7 +53,14 @@ impl Planes {
 
 const ONE_STAGE: [StageKind; 4] = [StageKind::SimpleTanh, StageKind::SimpleRelu, StageKind::Lstm, StageKind::GruAfter];
 
-fn by_solo(isa: Isa, kind: StageKind, [input, recurrent]: &[Panel<f32>; 2], x: &[f32], units: usize) -> Vec<u32> {
+fn by_solo(
+    isa: Isa,
+    kind: StageKind,
+    [input, recurrent]: &[Panel<f32>; 2],
+    x: &[f32],
+    units: usize,
+    threads: usize,
+) -> Vec<u32> {
     let mut planes = Planes::new(units);
     let shape = SeqShape::time_major(1, 1, units);
     for reverse in [true, false] {
@@ -63,7 +70,9 @@ fn by_solo(isa: Isa, kind: StageKind, [input, recurrent]: &[Panel<f32>; 2], x: &
         let x = SeqRef::new(x, SeqShape::time_major(1, 1, x.len())).unwrap();
         let y = Some(SeqMut::new(&mut y[..units], shape).unwrap());
         let (between, walk) = ([&mut [][..], &mut [][..]], Walk::Forward);
-        Solo { isa, first, second: None, x, h: [h0, h1], c: [c0, c1], between, y, walk, reverse }.run().unwrap();
+        Solo { isa, threads, first, second: None, x, h: [h0, h1], c: [c0, c1], between, y, walk, reverse }
+            .run()
+            .unwrap();
     }
     planes.bits(units, kind == StageKind::Lstm)
 }
@@ -107,8 +116,11 @@ fn the_bits_are_those_of_a_product_and_a_step() {
                 for input in [1, 5, 24] {
                     let panels = panels(isa, kind, input, units);
                     let x = values(input, 11);
-                    let (solo, step) = (by_solo(isa, kind, &panels, &x, units), by_step(isa, kind, &panels, &x, units));
-                    assert_eq!(solo, step, "{} {kind:?} {input} {units}", isa.name());
+                    let step = by_step(isa, kind, &panels, &x, units);
+                    for threads in [1, 2, 3] {
+                        let solo = by_solo(isa, kind, &panels, &x, units, threads);
+                        assert_eq!(solo, step, "{} {kind:?} {input} {units}, {threads} threads", isa.name());
+                    }
                 }
             }
         }
@@ -130,7 +142,7 @@ fn other_sizes_are_refused_by_name() {
         let y = SeqMut::new(&mut y, SeqShape::time_major(of_y[0], of_y[1], of_y[2])).unwrap();
         let first = SoloStage { kind, input: &input, recurrent };
         let walk = Walk::Flipped;
-        let solo = Solo { isa, first, second: None, x, h, c, between, y: Some(y), walk, reverse: false };
+        let solo = Solo { isa, threads: 1, first, second: None, x, h, c, between, y: Some(y), walk, reverse: false };
         solo.run().err().map(|error| error.argument)
     };
     let (planes, y) = ([16, 16, 0], [2, 1, units]);
@@ -157,7 +169,7 @@ fn stages_of_large_layers_are_refused_by_name() {
         let mut memory = [[[0.0f32; 16]; 2]; 3];
         let [h, c, between] = memory.each_mut().map(|pair| pair.each_mut().map(|plane| &mut plane[..]));
         let (first, walk) = (SoloStage { kind, input: &input, recurrent: &recurrent }, Walk::Forward);
-        let solo = Solo { isa, first, second: None, x, h, c, between, y: None, walk, reverse: false };
+        let solo = Solo { isa, threads: 1, first, second: None, x, h, c, between, y: None, walk, reverse: false };
         assert_eq!(solo.run().unwrap_err().argument, "stages of large layers alone", "{kind:?}");
         assert_eq!(memory, [[[0.0; 16]; 2]; 3]);
     }
@@ -174,7 +186,11 @@ fn with_ready(walk: Walk, test: impl FnOnce(&mut Ready<'_, '_, f32>)) {
     let [[h0, h1], [c0, c1]] = &mut memory;
     let first = SoloStage { kind, input: &input, recurrent: &recurrent };
     let (h, c, between) = ([&mut h0[..], h1], [&mut c0[..], c1], [&mut [][..], &mut []]);
-    test(&mut Solo { isa, first, second: None, x, h, c, between, y: None, walk, reverse: false }.ready().unwrap());
+    test(
+        &mut Solo { isa, threads: 1, first, second: None, x, h, c, between, y: None, walk, reverse: false }
+            .ready()
+            .unwrap(),
+    );
 }
 
 #[test]

@@ -104,13 +104,11 @@ impl Visit {
     #[inline(always)]
     pub(super) fn blocks(self, blocks: usize, reverse: bool, share: Share) -> Range<usize> {
         let half = blocks / 2;
-        let part = match (self.part, reverse) {
+        share.part(match (self.part, reverse) {
             (Part::Whole, _) => 0..blocks,
             (Part::First, false) | (Part::Second, true) => 0..half,
             (Part::First, true) | (Part::Second, false) => half..blocks,
-        };
-        let cut = |index| part.start + part.len() * index / share.of;
-        cut(share.index)..cut(share.index + 1)
+        })
     }
 }
 
