@@ -62,6 +62,16 @@ pub struct SoloStage<'a, T> {
     pub recurrent: &'a Panel<T>,
 }
 
+impl<T: Real> SoloStage<'_, T> {
+    /// The first unit of a share, and its parts of both panels. Not inlined: few steps are shared.
+    #[cold]
+    #[inline(never)]
+    fn part(&self, share: Share) -> (usize, PanelRef<'_, T>, PanelRef<'_, T>) {
+        let blocks = share.part(0..self.recurrent.blocks());
+        (blocks.start * self.recurrent.lanes(), self.input.part(blocks.clone()), self.recurrent.part(blocks))
+    }
+}
+
 impl<'a, 'b, T: Real> Solo<'a, 'b, T> {
     /// Computes all steps; the final state stands in the first planes if T is even, else in the second. Nothing is
     /// allocated.
@@ -105,20 +115,6 @@ unsafe impl<T: Send + Sync> Send for Ready<'_, '_, T> {}
 unsafe impl<T: Send + Sync> Sync for Ready<'_, '_, T> {}
 
 impl<T: Real> Ready<'_, '_, T> {
-    /// A share of some steps of the first stage or of the second.
-    #[inline(always)]
-    fn visit(&self, which: usize, steps: Range<usize>, share: Share) {
-        let Ready { isa, row, .. } = self;
-        match (which, &self.second) {
-            (0, second) => {
-                let (stage, last) = (&self.first, second.is_none());
-                stage.kind.visit(Visit { isa: *isa, row, stage, last, steps, share });
-            }
-            (_, Some(stage)) => stage.kind.visit(Visit { isa: *isa, row, stage, last: true, steps, share }),
-            _ => {}
-        }
-    }
-
     /// Computes the next step from a frame `x`, `[I]`, and writes its output to `y`, `[units]`. The state that a step wrote, in
     /// the second planes at first, is what the next one reads. Nothing is allocated.
     ///
@@ -134,6 +130,18 @@ impl<T: Real> Ready<'_, '_, T> {
         self.row.time = 0;
         self.row.turn ^= 1;
         Ok(())
+    }
+}
+
+impl<T: Real> Ready<'_, '_, T> {
+    /// A share of a step of the first stage or of the second.
+    fn round(&self, s: usize, stage: usize, share: Share) {
+        let Ready { isa, first, second, row, .. } = self;
+        let (stage, last) = match second {
+            Some(second) if stage == 1 => (second, true),
+            second => (first, second.is_none()),
+        };
+        stage.kind.visit(Visit { isa: *isa, row, stage, last, steps: s..s + 1, share });
     }
 }
 
@@ -181,12 +189,14 @@ pub(crate) fn solo<T: Real>(ready: &mut Ready<'_, '_, T>) {
     if ready.threads > 1 {
         return shared(ready);
     }
-    if ready.second.is_none() {
-        return ready.visit(0, 0..time, Share::ALL);
-    }
+    let Ready { isa, first, second, row, .. } = ready;
+    let alone = |stage: &SoloStage<'_, T>, last, steps| {
+        stage.kind.visit(Visit { isa: *isa, row, stage, last, steps, share: Share::ALL });
+    };
+    let Some(second) = second else { return alone(first, true, 0..time) };
     for s in 0..time {
-        ready.visit(0, s..s + 1, Share::ALL);
-        ready.visit(1, s..s + 1, Share::ALL);
+        alone(first, false, s..s + 1);
+        alone(second, true, s..s + 1);
     }
 }
 
@@ -195,8 +205,7 @@ pub(crate) fn solo<T: Real>(ready: &mut Ready<'_, '_, T>) {
 fn shared<T: Real>(ready: &Ready<'_, '_, T>) {
     let stages = 1 + usize::from(ready.second.is_some());
     lead(ready.threads, ready.row.time.saturating_mul(stages), |round, share| {
-        let s = round / stages;
-        ready.visit(round % stages, s..s + 1, share);
+        ready.round(round / stages, round % stages, share);
     });
 }
 
@@ -241,14 +250,10 @@ impl<T: Real> StageVisitor for Visit<'_, T> {
 
     #[inline(always)]
     fn visit<C: Stage>(self, stage: C) {
-        let Visit { isa, row, stage: SoloStage { input, recurrent, .. }, last, steps, share } = self;
-        let (mut unit, mut input, mut recurrent) = (0, (*input).whole(), (*recurrent).whole());
+        let Visit { isa, row, stage: of, last, steps, share } = self;
         let is_shared = share.of > 1;
-        if is_shared {
-            let blocks = share.part(0..self.stage.recurrent.blocks());
-            unit = blocks.start * self.stage.recurrent.lanes();
-            (input, recurrent) = (self.stage.input.part(blocks.clone()), self.stage.recurrent.part(blocks));
-        }
+        let (unit, input, recurrent) =
+            if is_shared { of.part(share) } else { (0, of.input.whole(), of.recurrent.whole()) };
         // `Check` refused the others.
         if const { C::ANY_SIZE } {
             T::dispatch(isa, &Steps { stage, row, unit, is_shared, input, recurrent, last, steps });
