@@ -23,7 +23,8 @@ enum Way<'a, T> {
 }
 
 impl<T: Element> Layer<T> {
-    /// Steps from `state`, of one row, which holds the state of the last step afterwards.
+    /// Steps from `state`, of one row, which holds the state of the last step afterwards. How many threads share a step, if it
+    /// is worth sharing, is counted once, here.
     ///
     /// ```
     /// use gatefold::cell::{Activation, Cell};

@@ -6,16 +6,16 @@
 //! product of many steps at once reads W less often, which pays where W does not fit the first cache.
 
 mod row;
+mod units;
 
 use crate::block::Block;
-use crate::buf::LINE;
 use crate::cell::{Chains, Stage, StageKind, StageVisitor};
 use crate::epilogue::{MAX_PLANES, chained};
 use crate::gang::{Share, lead};
 use crate::gemm::store_up_to;
 use crate::isa::{Dispatch, Isa, Op, Simd};
 use crate::micro::{Prefetch, multiply};
-use crate::pack::{Panel, PanelRef};
+use crate::pack::Panel;
 use crate::real::Real;
 use crate::relay::{Walk, Wiring, check_panels, wiring};
 use crate::seq::{SeqMut, SeqRef};
@@ -23,6 +23,7 @@ use crate::shape::ShapeError;
 use row::{Pair, Row};
 use std::marker::PhantomData;
 use std::ops::Range;
+use units::Units;
 
 /// Every timestep of a layer, for one row.
 #[derive(Debug)]
@@ -62,16 +63,6 @@ pub struct SoloStage<'a, T> {
     pub recurrent: &'a Panel<T>,
 }
 
-impl<T: Real> SoloStage<'_, T> {
-    /// The first unit of a share, and its parts of both panels. Not inlined: few steps are shared.
-    #[cold]
-    #[inline(never)]
-    fn part(&self, share: Share) -> (usize, PanelRef<'_, T>, PanelRef<'_, T>) {
-        let blocks = share.part(0..self.recurrent.blocks());
-        (blocks.start * self.recurrent.lanes(), self.input.part(blocks.clone()), self.recurrent.part(blocks))
-    }
-}
-
 impl<'a, 'b, T: Real> Solo<'a, 'b, T> {
     /// Computes all steps; the final state stands in the first planes if T is even, else in the second. Nothing is
     /// allocated.
@@ -101,8 +92,8 @@ impl<'a, 'b, T: Real> Solo<'a, 'b, T> {
 pub struct Ready<'a, 'b, T> {
     isa: Isa,
     threads: usize,
-    first: SoloStage<'a, T>,
-    second: Option<SoloStage<'a, T>>,
+    first: (SoloStage<'a, T>, Units<T>),
+    second: Option<(SoloStage<'a, T>, Units<T>)>,
     row: Row<T>,
     life: PhantomData<(&'a [T], &'b mut [T])>,
 }
@@ -137,11 +128,12 @@ impl<T: Real> Ready<'_, '_, T> {
     /// A share of a step of the first stage or of the second.
     fn round(&self, s: usize, stage: usize, share: Share) {
         let Ready { isa, first, second, row, .. } = self;
-        let (stage, last) = match second {
+        let ((stage, _), last) = match second {
             Some(second) if stage == 1 => (second, true),
             second => (first, second.is_none()),
         };
-        stage.kind.visit(Visit { isa: *isa, row, stage, last, steps: s..s + 1, share });
+        let units = Units::part(stage, share);
+        stage.kind.visit(Visit { isa: *isa, row, units: &units, last, steps: s..s + 1 });
     }
 }
 
@@ -179,7 +171,9 @@ fn ready<'a, 'b, T: Real>(mut args: Solo<'a, 'b, T>) -> Result<Ready<'a, 'b, T>,
     if let Some(second) = &args.second {
         check(second, true)?;
     }
-    Ok(Ready { isa: args.isa, threads: args.threads, first: args.first, second: args.second, row, life: PhantomData })
+    let whole = |stage| (stage, Units::all(&stage));
+    let (first, second) = (whole(args.first), args.second.map(whole));
+    Ok(Ready { isa: args.isa, threads: args.threads, first, second, row, life: PhantomData })
 }
 
 /// All steps of the row of `ready`.
@@ -190,8 +184,8 @@ pub(crate) fn solo<T: Real>(ready: &mut Ready<'_, '_, T>) {
         return shared(ready);
     }
     let Ready { isa, first, second, row, .. } = ready;
-    let alone = |stage: &SoloStage<'_, T>, last, steps| {
-        stage.kind.visit(Visit { isa: *isa, row, stage, last, steps, share: Share::ALL });
+    let alone = |(stage, units): &(SoloStage<'_, T>, Units<T>), last, steps| {
+        stage.kind.visit(Visit { isa: *isa, row, units, last, steps });
     };
     let Some(second) = second else { return alone(first, true, 0..time) };
     for s in 0..time {
@@ -239,10 +233,9 @@ impl<T: Real> StageVisitor for Check<'_, T> {
 struct Visit<'a, T> {
     isa: Isa,
     row: &'a Row<T>,
-    stage: &'a SoloStage<'a, T>,
+    units: &'a Units<T>,
     last: bool,
     steps: Range<usize>,
-    share: Share,
 }
 
 impl<T: Real> StageVisitor for Visit<'_, T> {
@@ -250,13 +243,10 @@ impl<T: Real> StageVisitor for Visit<'_, T> {
 
     #[inline(always)]
     fn visit<C: Stage>(self, stage: C) {
-        let Visit { isa, row, stage: of, last, steps, share } = self;
-        let is_shared = share.of > 1;
-        let (unit, input, recurrent) =
-            if is_shared { of.part(share) } else { (0, of.input.whole(), of.recurrent.whole()) };
+        let Visit { isa, row, units, last, steps } = self;
         // `Check` refused the others.
         if const { C::ANY_SIZE } {
-            T::dispatch(isa, &Steps { stage, row, unit, is_shared, input, recurrent, last, steps });
+            T::dispatch(isa, &Steps { stage, row, units, last, steps });
         }
     }
 }
@@ -265,12 +255,7 @@ impl<T: Real> StageVisitor for Visit<'_, T> {
 struct Steps<'a, T, C> {
     stage: C,
     row: &'a Row<T>,
-    /// The first unit, of those that are computed here.
-    unit: usize,
-    /// Whether others compute others.
-    is_shared: bool,
-    input: PanelRef<'a, T>,
-    recurrent: PanelRef<'a, T>,
+    units: &'a Units<T>,
     last: bool,
     steps: Range<usize>,
 }
@@ -330,10 +315,10 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
         let Wiring { operand, prev: reads, next: writes } = wiring(C::KIND, self.last);
         let (mut prev, mut next) = ([std::ptr::null(); MAX_PLANES], [std::ptr::null_mut(); MAX_PLANES]);
         for (plane, &held) in prev.iter_mut().zip(reads) {
-            *plane = row.plane(held, turn).wrapping_add(self.unit).cast_const();
+            *plane = row.plane(held, turn).wrapping_add(self.units.first).cast_const();
         }
         for (plane, &held) in next.iter_mut().zip(writes) {
-            *plane = row.plane(held, turn + 1).wrapping_add(self.unit);
+            *plane = row.plane(held, turn + 1).wrapping_add(self.units.first);
         }
         Step {
             x: row.x.wrapping_add(t * row.x_stride),
@@ -341,7 +326,7 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
             prev,
             next,
             y: if self.last && !row.y.is_null() {
-                row.y.wrapping_add(t_out * row.y_stride + self.unit)
+                row.y.wrapping_add(t_out * row.y_stride + self.units.first)
             } else {
                 std::ptr::null_mut()
             },
@@ -354,17 +339,16 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
         let most = const {
             most_blocks(<C::Recurrent<()> as Block<()>>::N, <C::Late<()> as Block<()>>::N, <S as Simd<T>>::REGS)
         };
-        let bytes = size_of_val(self.input.data()) + size_of_val(self.recurrent.data());
-        let most = if bytes > FIRST_CACHE { most.min(few_blocks(<C::Recurrent<()> as Block<()>>::N)) } else { most };
-        let places = self.places(number);
-        if self.is_shared {
-            // Other cores wrote it: its lines come sooner all at once than one after the other.
-            for line in 0..self.recurrent.shape().k * size_of::<T>() / LINE {
-                s.prefetch(places.operand.wrapping_byte_add(line * LINE));
-            }
+        let (places, units) = (self.places(number), self.units);
+        let blocks = units.count.div_ceil(S::LANES);
+        let [of_input, of_recurrent] = Self::strides(units);
+        let is_large = blocks * (of_input + of_recurrent) * size_of::<T>() > FIRST_CACHE;
+        let most = if is_large { most.min(few_blocks(<C::Recurrent<()> as Block<()>>::N)) } else { most };
+        if is_large {
+            // Other cores may have written it: its lines come sooner all at once than one after the other.
+            s.prefetch_all(places.operand, units.recurrent.k);
         }
         let reverse = self.row.reverse != ((self.row.turn + number) % 2 == 1);
-        let blocks = self.recurrent.shape().units.div_ceil(S::LANES);
         let mut done = 0;
         while done < blocks {
             let left = blocks - done;
@@ -383,6 +367,13 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
         }
     }
 
+    /// Values from one block of either panel to the next.
+    #[inline(always)]
+    fn strides(units: &Units<T>) -> [usize; 2] {
+        let of = const { C::KIND.shape() };
+        [units.input.stride(of.input, of.input), units.recurrent.stride(of.heads(), of.recurrent)]
+    }
+
     /// U unit blocks, from the biases to the new state.
     ///
     /// # Safety
@@ -391,12 +382,12 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
     #[inline(always)]
     #[allow(clippy::needless_range_loop, reason = "u and g each run over several arrays")]
     unsafe fn group<S: Simd<T>, const U: usize>(&self, s: S, places: &Step<T>, first: usize) {
-        let (Step { x, operand, .. }, input, recurrent) = (*places, self.input, self.recurrent);
+        let (Step { x, operand, .. }, Units { input, recurrent, .. }) = (*places, self.units);
         let zero = s.splat(T::ZERO);
         let inputs = <C::Input<S::V> as Block<S::V>>::N;
-        let (of_input, of_recurrent) = (input.block_len(), recurrent.block_len());
-        let heads = input.data().as_ptr().wrapping_add(first * of_input);
-        let own_heads = recurrent.data().as_ptr().wrapping_add(first * of_recurrent);
+        let [of_input, of_recurrent] = Self::strides(self.units);
+        let heads = input.heads.wrapping_add(first * of_input);
+        let own_heads = recurrent.heads.wrapping_add(first * of_recurrent);
         let mut acc = [[<C::Input<S::V> as Block<S::V>>::fill(zero); U]; 1];
         let mut sums = [[<C::Recurrent<S::V> as Block<S::V>>::fill(zero); U]; 1];
         // SAFETY: the caller's promise; a block is its heads and then K times its gates.
@@ -407,8 +398,8 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
                         acc[0][u][g] = s.load(heads.add(u * of_input + g * S::LANES));
                     }
                 }
-                let weights = heads.wrapping_add(input.shape().heads * S::LANES);
-                acc = multiply(s, acc, [x], weights, of_input, input.shape().k, Prefetch::NONE);
+                let weights = heads.wrapping_add(inputs * S::LANES);
+                acc = multiply(s, acc, [x], weights, of_input, input.k, Prefetch::NONE);
             }
             for u in 0..U {
                 for g in 0..chained::<C>() {
@@ -418,8 +409,8 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
                     sums[0][u][g] = s.load(own_heads.add(u * of_recurrent + (g - chained::<C>()) * S::LANES));
                 }
             }
-            let weights = own_heads.wrapping_add(recurrent.shape().heads * S::LANES);
-            sums = multiply(s, sums, [operand], weights, of_recurrent, recurrent.shape().k, Prefetch::NONE);
+            let weights = own_heads.wrapping_add(const { C::KIND.shape().heads() } * S::LANES);
+            sums = multiply(s, sums, [operand], weights, of_recurrent, recurrent.k, Prefetch::NONE);
             for u in 0..U {
                 self.finish(s, places, first + u, sums[0][u], acc[0][u]);
             }
@@ -456,7 +447,7 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
                 s.store(places.next[i].wrapping_add(from), next[i]);
             }
             if !places.y.is_null() {
-                let lanes = S::LANES.min(self.recurrent.shape().units - from);
+                let lanes = S::LANES.min(self.units.count - from);
                 store_up_to(s, places.y.wrapping_add(from), next[0], lanes);
             }
         }

@@ -14,7 +14,6 @@ mod behind;
 mod finish;
 
 use crate::block::Block;
-use crate::buf::LINE;
 use crate::isa::{Isa, Op, Simd, apart};
 use crate::micro::{MOST, Prefetch, Sums, Task, Tiles, multiply};
 use crate::pack::{PanelRef, PanelShape};
@@ -171,9 +170,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     #[inline(always)]
     unsafe fn one<S: Simd<T>>(&self, s: S, row: usize, operand: *const T) {
         // Another core may have written it: its lines come sooner all at once than one after the other.
-        for line in 0..self.links.1 * size_of::<T>() / LINE {
-            s.prefetch(operand.wrapping_byte_add(line * LINE));
-        }
+        s.prefetch_all(operand, self.links.1);
         let most = const {
             let (tiles, epilogue) = (Tiles::<T, S, E::Acc<S::V>>::ALONE, E::ALONE);
             if tiles < epilogue { tiles } else { epilogue }
