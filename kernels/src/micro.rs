@@ -85,7 +85,7 @@ pub(crate) struct Task<'a, T> {
 /// What a tile of more than one row prefetches while its columns pass.
 #[derive(Clone, Copy)]
 pub(crate) struct Prefetch<T> {
-    /// What the next tiles will read: a vector of it with each column.
+    /// What the next tiles will read: a vector of it with each column, line by line.
     pub(crate) read: *const T,
     /// The first of what will be written where no cache may have it: [`PLACES`] at a time, every [`STRETCH`] columns. All at
     /// once would fill the queue of misses, in which weights would then wait.
@@ -138,12 +138,10 @@ impl<T: Real, S: Simd<T>, A: Block<S::V>> Tiles<T, S, A> {
         rows
     };
 
-    /// Most rows of a tile of so many unit blocks: as many as the registers allow. (Three gates on 16 registers: 4 rows
-    /// would take all 16, and LLVM then spills a sum in the loop; 3 rows run as fast as 4 would.)
+    /// Most rows of a tile of so many unit blocks: as many as the registers allow.
     const fn rows(blocks: usize) -> usize {
-        let most = if S::REGS < 32 && A::N == 3 { 3 } else { MOST };
         let mut rows = 1;
-        while rows < most && fits(rows + 1, blocks * A::N, S::REGS) {
+        while rows < MOST && Self::fits(rows + 1, blocks) {
             rows += 1;
         }
         rows
@@ -224,17 +222,25 @@ impl<T: Real, S: Simd<T>, A: Block<S::V>> Tiles<T, S, A> {
         };
         let rows = if rows < high { rows } else { high };
         let mut blocks = 1;
-        while blocks < MOST && fits(rows, (blocks + 1) * A::N, S::REGS) {
+        while blocks < MOST && Self::fits(rows, blocks + 1) {
             blocks += 1;
         }
         blocks
     }
-}
 
-/// Whether registers hold the sums of `rows` by `columns`, the shorter of both sides and one value of the longer.
-const fn fits(rows: usize, columns: usize, registers: usize) -> bool {
-    let shorter = if rows < columns { rows } else { columns };
-    rows * columns + shorter < registers
+    /// Whether registers hold a tile. (LLVM spills a sum in the loop where they are full and hold the weights of several
+    /// blocks.)
+    const fn fits(rows: usize, blocks: usize) -> bool {
+        let used = Self::registers(rows, blocks);
+        used < S::REGS || used == S::REGS && (blocks == 1 || rows < blocks * A::N)
+    }
+
+    /// Registers that hold the sums of a tile, the shorter of its sides and one value of the longer.
+    const fn registers(rows: usize, blocks: usize) -> usize {
+        let columns = blocks * A::N;
+        let shorter = if rows < columns { rows } else { columns };
+        rows * columns + shorter + 1
+    }
 }
 
 /// A function of its own for each size of a tile. (On one with target features, Rust 1.95 drops `inline(never)`.)
@@ -243,7 +249,7 @@ const fn fits(rows: usize, columns: usize, registers: usize) -> bool {
 /// As for a [`Kernel`].
 #[inline(never)]
 unsafe fn kernel<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: usize>(s: S, task: &Task<'_, T>) {
-    const { assert!(fits(MR, U * A::N, S::REGS), "the tile does not fit the registers") };
+    const { assert!(Tiles::<T, S, A>::fits(MR, U), "the tile does not fit the registers") };
     s.vectorize(
         #[inline(always)]
         // SAFETY: the caller's promise.
@@ -311,6 +317,11 @@ pub(crate) unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usi
 ) -> [[A; U]; MR] {
     let mut blocks = std::array::from_fn(|u| weights.wrapping_add(u * stride));
     let turn = if MR > 1 { TURN } else { turn_alone(U, A::N) };
+    let mut step = A::N * S::LANES;
+    if MR > 1 && matches!(A::N, 2 | 3) && const { Tiles::<T, S, A>::registers(MR, U) == S::REGS } {
+        // LLVM gathers loads that it knows to be side by side, and has no register for those of the next column.
+        step = std::hint::black_box(step);
+    }
     let mut first = 0;
     while k - first >= turn {
         // A constant for one row, of which LLVM then makes one loop: else small steps take up to 80 % more instructions.
@@ -320,21 +331,24 @@ pub(crate) unsafe fn multiply<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usi
         }
         for _ in 0..turns {
             for i in 0..turn {
+                if MR > 1 && i % const { LINE.div_ceil(size_of::<S::V>()) } == 0 {
+                    s.prefetch(prefetch.read.wrapping_add((first + i) * S::LANES));
+                }
                 // SAFETY: the caller's promise, first + i < k.
-                unsafe { column(s, &mut acc, &rows, first + i, &mut blocks, prefetch.read) };
+                unsafe { column(s, &mut acc, &rows, first + i, &mut blocks, step) };
             }
             first += turn;
         }
     }
     for i in first..k {
         // SAFETY: the caller's promise, i < k.
-        unsafe { column(s, &mut acc, &rows, i, &mut blocks, prefetch.read) };
+        unsafe { column(s, &mut acc, &rows, i, &mut blocks, step) };
     }
     acc
 }
 
-/// Adds the products of one column, whose weights are those at `blocks`, and goes on to the next ones; of more than one row
-/// it prefetches its vector at `ahead`. Of operands and weights the fewer are held in registers while the others pass by.
+/// Adds the products of one column, whose weights are those at `blocks`, and goes on to the next ones. Of operands and weights
+/// the fewer are held in registers while the others pass by. `step` are the values of a column of a block.
 ///
 /// # Safety
 /// Each of `rows` is valid for a read at `i`, each of `blocks` for one of N vectors.
@@ -346,11 +360,8 @@ unsafe fn column<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: 
     rows: &[*const T; MR],
     i: usize,
     blocks: &mut [*const T; U],
-    ahead: *const T,
+    step: usize,
 ) {
-    if MR > 1 {
-        s.prefetch(ahead.wrapping_add(i * S::LANES));
-    }
     // SAFETY: the caller's promise.
     unsafe {
         if U * A::N <= MR {
@@ -383,7 +394,7 @@ unsafe fn column<T: Real, S: Simd<T>, A: Block<S::V>, const MR: usize, const U: 
             }
         }
         for u in 0..U {
-            blocks[u] = blocks[u].add(A::N * S::LANES);
+            blocks[u] = blocks[u].add(step);
         }
     }
 }
