@@ -17,6 +17,7 @@ use crate::workspace::Workspace;
 pub struct Steps<'a, T>(Way<'a, T>);
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time, and a box would be allocated")]
 enum Way<'a, T> {
     Short(Frames<'a, T>),
     Call { layer: &'a Layer<T>, state: &'a mut State<T>, workspace: &'a mut Workspace<T> },

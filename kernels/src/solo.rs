@@ -92,6 +92,7 @@ impl<'a, 'b, T: Real> Solo<'a, 'b, T> {
 pub struct Ready<'a, 'b, T> {
     isa: Isa,
     threads: usize,
+    /// Each stage with all its units.
     first: (SoloStage<'a, T>, Units<T>),
     second: Option<(SoloStage<'a, T>, Units<T>)>,
     row: Row<T>,
