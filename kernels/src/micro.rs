@@ -243,6 +243,14 @@ impl<T: Real, S: Simd<T>, A: Block<S::V>> Tiles<T, S, A> {
     }
 }
 
+/// Asks for the whole lines of the `n` values from `p` on.
+#[inline(always)]
+pub(crate) fn prefetch_all<T: Real, S: Simd<T>>(s: S, p: *const T, n: usize) {
+    for line in 0..n * size_of::<T>() / LINE {
+        s.prefetch(p.wrapping_byte_add(line * LINE));
+    }
+}
+
 /// A function of its own for each size of a tile. (On one with target features, Rust 1.95 drops `inline(never)`.)
 ///
 /// # Safety

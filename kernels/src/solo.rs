@@ -14,7 +14,7 @@ use crate::epilogue::{MAX_PLANES, chained};
 use crate::gang::{Share, lead};
 use crate::gemm::store_up_to;
 use crate::isa::{Dispatch, Isa, Op, Simd};
-use crate::micro::{Prefetch, multiply};
+use crate::micro::{Prefetch, multiply, prefetch_all};
 use crate::pack::Panel;
 use crate::real::Real;
 use crate::relay::{Walk, Wiring, check_panels, wiring};
@@ -347,7 +347,7 @@ impl<T: Real, C: Stage> Steps<'_, T, C> {
         let most = if is_large { most.min(few_blocks(<C::Recurrent<()> as Block<()>>::N)) } else { most };
         if is_large {
             // Other cores may have written it: its lines come sooner all at once than one after the other.
-            s.prefetch_all(places.operand, units.recurrent.k);
+            prefetch_all(s, places.operand, units.recurrent.k);
         }
         let reverse = self.row.reverse != ((self.row.turn + number) % 2 == 1);
         let mut done = 0;

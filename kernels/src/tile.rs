@@ -15,7 +15,7 @@ mod finish;
 
 use crate::block::Block;
 use crate::isa::{Isa, Op, Simd, apart};
-use crate::micro::{MOST, Prefetch, Sums, Task, Tiles, multiply};
+use crate::micro::{MOST, Prefetch, Sums, Task, Tiles, multiply, prefetch_all};
 use crate::pack::{PanelRef, PanelShape};
 use crate::real::Real;
 use crate::seq::{RowWalk, SeqRef};
@@ -170,7 +170,7 @@ impl<'a, T: Real, E: Epilogue<T>> Product<'a, T, E> {
     #[inline(always)]
     unsafe fn one<S: Simd<T>>(&self, s: S, row: usize, operand: *const T) {
         // Another core may have written it: its lines come sooner all at once than one after the other.
-        s.prefetch_all(operand, self.links.1);
+        prefetch_all(s, operand, self.links.1);
         let most = const {
             let (tiles, epilogue) = (Tiles::<T, S, E::Acc<S::V>>::ALONE, E::ALONE);
             if tiles < epilogue { tiles } else { epilogue }

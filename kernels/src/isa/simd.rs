@@ -4,7 +4,6 @@
 //! which hands it out after it has seen that the processor has the instructions, so holding one is
 //! the proof that its operations may run.
 
-use crate::buf::LINE;
 use std::fmt::Debug;
 
 /// A proof that the running processor has one instruction set.
@@ -60,13 +59,6 @@ pub trait Simd<T>: Token {
 
     /// Asks for the cache line of `p` in the first cache level. Any address is allowed.
     fn prefetch(self, p: *const T);
-    /// Asks for the whole lines of the `n` values from `p` on. Any address is allowed.
-    #[inline(always)]
-    fn prefetch_all(self, p: *const T, n: usize) {
-        for line in 0..n * size_of::<T>() / LINE {
-            self.prefetch(p.wrapping_byte_add(line * LINE));
-        }
-    }
 
     /// a * b + c, rounded once.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
